@@ -1,0 +1,148 @@
+"""The canonical event, as ingest hands it to the engine.
+
+One struct per event, decoded in one pass. The envelope's fields are kept as they came (`Any`): a field of a wrong type
+is no error, it reads as unknown in definitions. What ingest and the engine add (the key, the record time, the offset,
+the clamp) stands in fields with names that no producer uses, and is always overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+import msgspec
+
+CLOCK_ADVANCED = "clock_advanced"
+"""The type of a record that moves its partition's watermark and nothing else."""
+
+ENVELOPE_FIELDS = (
+    "id",
+    "type",
+    "time",
+    "user_id",
+    "anonymous_id",
+    "received_at",
+    "source",
+    "channel",
+    "session_id",
+    "order_id",
+    "value",
+    "currency",
+    "items",
+    "props",
+    "traits",
+    "context",
+)
+OBJECT_FIELDS = ("props", "traits", "context")
+Reader = Callable[["Event"], Any]
+"""Reads one field of an event; None where it is missing."""
+
+
+class Event(msgspec.Struct, gc=False):
+    """One canonical event. `gc=False`: events never refer to each other, and millions are made."""
+
+    type: Any = None
+    time: Any = None
+    id: Any = None
+    user_id: Any = None
+    anonymous_id: Any = None
+    received_at: Any = None
+    source: Any = None
+    channel: Any = None
+    session_id: Any = None
+    order_id: Any = None
+    value: Any = None
+    currency: Any = None
+    items: Any = None
+    props: Any = None
+    traits: Any = None
+    context: Any = None
+    user: str = msgspec.field(default="", name="\x7fuser")
+    """The key: `user_id`, else `anonymous_id`; empty only for `clock_advanced`."""
+    record_time: int = msgspec.field(default=0, name="\x7frecord_time")
+    """When the record reached the log, epoch milliseconds."""
+    offset: int = msgspec.field(default=-1, name="\x7foffset")
+    """The record's position in its partition."""
+    clamped: bool = msgspec.field(default=False, name="\x7fclamped")
+    """Its time lay too far after its record time and was set to it."""
+
+
+def _stray_attribute(name: str) -> str:
+    return "stray_" + name.encode().hex()
+
+
+@cache
+def _event_type(extra: frozenset[str]) -> type[Event]:
+    fields = [(_stray_attribute(name), Any, msgspec.field(default=None, name=name)) for name in sorted(extra)]
+    return msgspec.defstruct("Event", fields, bases=(Event,), gc=False)
+
+
+def event_type(extra: Iterable[str]) -> type[Event]:
+    """An Event that also catches the top-level fields `extra`.
+
+    Unknown fields of the envelope belong to `props`. Only those that definitions read are worth decoding, so the plan
+    names them and they are caught beside the envelope; `read_field` looks in both places.
+    """
+    names = frozenset(extra) - frozenset(ENVELOPE_FIELDS)
+    return _event_type(names) if names else Event
+
+
+def read_field(path: str) -> Reader:
+    """A reader of `value`, `props.size.eu`, `context.device`, `traits.city`, or of a bare name, which means `props.name`.
+
+    What is not there is None, and so is anything below something that is not an object.
+    """
+    head, _, rest = path.partition(".")
+    if head in OBJECT_FIELDS and rest:
+        if head == "props":
+            return _read_props(rest)
+        return _read_path(head, tuple(rest.split(".")))
+    if path in ENVELOPE_FIELDS:
+        return _read_attribute(path)
+    return _read_props(path)
+
+
+def stray_field(path: str) -> str | None:
+    """The top-level name under which an unknown field that `path` reads may come, if it can."""
+    head, _, rest = path.partition(".")
+    if head == "props" and rest:
+        return rest.partition(".")[0]
+    return None if head in ENVELOPE_FIELDS else head
+
+
+def _read_attribute(name: str) -> Reader:
+    def read(event: Event) -> Any:
+        return getattr(event, name)
+
+    return read
+
+
+def _read_path(attribute: str, keys: tuple[str, ...]) -> Reader:
+    def read(event: Event) -> Any:
+        node = getattr(event, attribute)
+        for key in keys:
+            if type(node) is not dict:
+                return None
+            node = node.get(key)
+        return node
+
+    return read
+
+
+def _read_props(path: str) -> Reader:
+    first, *rest = path.split(".")
+    stray = _stray_attribute(first)
+
+    def read(event: Event) -> Any:
+        props = event.props
+        node = props.get(first) if type(props) is dict else None
+        if node is None:
+            node = getattr(event, stray, None)
+        for key in rest:
+            if type(node) is not dict:
+                return None
+            node = node.get(key)
+        return node
+
+    return read

@@ -1,0 +1,61 @@
+"""Instants: whole milliseconds since 1970-01-01T00:00:00Z. Finer input is cut towards the past."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+# RFC 3339, so that the wider ISO 8601 that `fromisoformat` reads (week dates, basic format) stays out.
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:(\d\d)(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
+SMALLEST_EPOCH_MS = 100_000_000_000
+_LARGEST_EPOCH_MS = 253_402_300_799_999  # 9999-12-31, the last year that RFC 3339 can write
+
+
+def parse_instant(value: object) -> int:
+    """Milliseconds since the epoch from RFC 3339 text with a zone, or a number of epoch milliseconds.
+
+    ValueError says what is wrong: no zone, not a time, or a number below 1e11, which can only be seconds.
+
+    >>> parse_instant("2026-11-21T10:30:00.0009+01:00")
+    1795253400000
+    """
+    if isinstance(value, str):
+        return _parse_text(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"expected RFC 3339 text or epoch milliseconds, not {_name(value)}")
+    if not value >= SMALLEST_EPOCH_MS:  # also NaN
+        raise ValueError(f"{value!r} is too small for epoch milliseconds: multiply seconds by 1000")
+    if value > _LARGEST_EPOCH_MS:
+        raise ValueError(f"{value!r} is too large for epoch milliseconds: microseconds must be divided by 1000")
+    return int(value)
+
+
+def _parse_text(text: str) -> int:
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text[:40]!r} is not RFC 3339 with a zone, like 2026-11-21T09:30:00Z")
+    leap = match[1] == "60"  # a leap second is the second that follows :59
+    if leap:
+        text = f"{text[:17]}59{text[19:]}"
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment - EPOCH) // _MILLISECOND + (1000 if leap else 0)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text[:40]!r} is not a date and time that exists") from None
+
+
+def format_instant(instant: int) -> str:
+    """RFC 3339 in UTC with milliseconds.
+
+    >>> format_instant(1795253400000)
+    '2026-11-21T09:30:00.000Z'
+    """
+    moment = EPOCH + timedelta(milliseconds=instant)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant % 1000:03d}Z"
+
+
+def _name(value: object) -> str:
+    names = {type(None): "null", bool: "a boolean", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)
