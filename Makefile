@@ -1,0 +1,67 @@
+# One command runs everything: `make demo` shows it, `make test` proves it.
+# The environment lives in .venv and is made or brought up to date only when its inputs changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.stamp-run
+DEV_STAMP := $(VENV)/.stamp-dev
+DEMO_OUT := demo-output
+BENCH_OUT := bench-output
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types imports unit bench broker env clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(RUN_STAMP) ## a simulated shop through the engine: segment changes live, then a summary
+	@mkdir -p $(DEMO_OUT)
+	$(BIN)/segstream demo --out $(DEMO_OUT)/changes.jsonl
+
+test: lint types imports unit ## everything: style, types, architecture, unit, property, golden and broker tests
+
+lint: $(DEV_STAMP) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV_STAMP) ## rewrite in the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV_STAMP) ## mypy --strict on stream/
+	$(BIN)/mypy
+
+imports: $(DEV_STAMP) ## the layers of the house
+	$(BIN)/lint-imports --cache-dir .cache/import-linter
+
+unit: $(DEV_STAMP) ## pytest (PYTEST_ARGS="-k ladder -x")
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(DEV_STAMP) ## the benchmark of docs/performance.md (BENCH_ARGS="--part engine")
+	@mkdir -p $(BENCH_OUT)
+	$(BIN)/segstream bench --json $(BENCH_OUT)/bench.json $(BENCH_ARGS)
+
+broker: $(DEV_STAMP) ## a Kafka broker in the foreground, without containers (needs Java and Maven)
+	$(BIN)/python -m tests.kafka.broker
+
+env: $(DEV_STAMP) ## just the environment
+
+clean: ## remove caches and output, keep .venv
+	rm -rf .cache build dist $(DEMO_OUT) $(BENCH_OUT) *.egg-info
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "segstream needs Python 3.11 or newer; '$(PYTHON)' was not found. Try: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "segstream needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "'$(PYTHON)' lacks the venv module (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,parquet]'
+	@touch $(RUN_STAMP) $@
