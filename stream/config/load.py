@@ -1,0 +1,96 @@
+"""Settings out of what was given: every value read by its kind, every mistake reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final, cast, get_type_hints
+
+import yaml
+
+from stream.config.kinds import ANYTHING, PATH, PATHS, near
+from stream.config.settings import BY_PATH, CLIENT, SECTIONS, Setting, Settings
+from stream.config.sources import CONFIG_VARIABLE, Given, read_environment, read_file
+from stream.errors import ConfigError
+
+PACKS: Final = Path(__file__).parent.parent / "packs"
+
+
+def load_settings(path: str | Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
+    """The effective settings of `path` (None: defaults) under the environment `env`; ConfigError lists all errors."""
+    environment = {} if env is None else env
+    chosen = path or environment.get(CONFIG_VARIABLE) or None
+    values: dict[tuple[str, ...], Any] = {}
+    problems: list[str] = []
+    if chosen is not None:
+        file = Path(chosen)
+        for key, given in read_file(file, problems):
+            _accept(key, given, file.parent, values, problems)
+    client: dict[str, Any] = {}
+    for key, given in read_environment(environment, client, problems):
+        _accept(key, given, None, values, problems)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    if client:
+        values[CLIENT.path] = {**values.get(CLIENT.path, {}), **client}
+    app = values.get(("app",), BY_PATH["app",].default)
+    values.setdefault(("topics", "state"), f"{app}-state")
+    return cast(Settings, _build(Settings, (), values))
+
+
+def _build(cls: type, path: tuple[str, ...], values: Mapping[tuple[str, ...], Any]) -> object:
+    hints = get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for each in fields(cls):
+        here = (*path, each.name)
+        if here in SECTIONS:
+            arguments[each.name] = _build(hints[each.name], here, values)
+        elif here in values:
+            arguments[each.name] = values[here]
+    return cls(**arguments)
+
+
+def _accept(
+    setting: Setting,
+    given: Given,
+    folder: Path | None,
+    values: dict[tuple[str, ...], Any],
+    problems: list[str],
+) -> None:
+    """Reads one given value into `values`, or says what is wrong with it."""
+    kind = setting.kind
+    written = given.value
+    try:
+        if isinstance(written, str):
+            value: Any = kind.parse(written)
+        elif isinstance(written, tuple) and kind is PATHS:
+            value = written
+        elif isinstance(written, Mapping) and kind is ANYTHING:
+            value = dict(written)
+        else:
+            raise ValueError("expected one value, not a list or a section")
+        if kind is ANYTHING and not isinstance(value, dict):
+            raise ValueError("expected a section of keys and values")
+    except (ValueError, yaml.YAMLError) as error:
+        problems.append(f"{given.where}: `{setting.key}`: {error}")
+        return
+    if setting.key == "definitions":
+        value = tuple(_locate(item, folder, given.where, problems) for item in value)
+    elif kind is PATH or (setting.key == "mapping" and value.endswith((".yaml", ".yml"))):
+        value = _locate(value, folder, given.where, problems)
+    values[setting.path] = value
+
+
+def _locate(text: str, folder: Path | None, where: str, problems: list[str]) -> str:
+    """A path as the program will open it."""
+    if text.startswith("pack:"):
+        name = text.removeprefix("pack:")
+        packs = sorted(pack.stem for pack in PACKS.glob("*.yaml"))
+        if name not in packs:
+            problems.append(
+                f"{where}: unknown pack `{name}`{near(name, packs)}; there are: {', '.join(packs)}"
+            )
+        return str(PACKS / f"{name}.yaml")
+    path = Path(text).expanduser()
+    return str(path if folder is None or path.is_absolute() else folder / path)
