@@ -1,0 +1,236 @@
+"""The canonical envelope: what a record must have to be an event.
+
+A record is one JSON object. It must have
+
+* `type`: text that is not empty;
+* `time`: RFC 3339 with a zone, or epoch milliseconds; finer is cut;
+* `user_id` or `anonymous_id`: text; null and "" count as absent. The key is `user_id`, else `anonymous_id`.
+
+A `clock_advanced` record needs only its time. `id` is text; where it is absent (null, "") it is derived from the
+canonical event: the object as it was sent, with the unknown fields moved into `props`. Every other field may be of any
+type: it is kept, and reads as unknown in definitions where it is none of theirs.
+
+What JSON itself leaves open is decided here, alike for every reader: text is UTF-8, the last of repeated keys counts,
+NaN and numbers beyond a double are errors where they are read, and nesting ends at MAX_DEPTH. Whether a record is
+readable does not depend on where it is read.
+
+The worker decodes every event here, so the common case is one pass of msgspec and a few attribute writes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from stream.errors import RecordError
+from stream.events import CLOCK_ADVANCED, ENVELOPE_FIELDS, Event
+from stream.identifiers import derive_event_id
+from stream.ingest.mapping import Mapping
+from stream.instants import EPOCH, SMALLEST_EPOCH_MS, parse_instant
+
+MAX_EVENT_BYTES = 256 * 1024
+MAX_DEPTH = 300
+"""Levels of nesting, far from what Python's stack allows anywhere, so that every reader agrees."""
+_TOO_SHORT_TO_BE_DEEP = 2 * MAX_DEPTH  # a level takes two brackets
+
+_LARGEST_PLAIN_INSTANT = 32_503_680_000_000  # the year 3000: beyond it parse_instant judges
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+_decode_row = msgspec.json.Decoder().decode
+
+
+class Ingest:
+    """Reads records of one source. Without a mapping, or with the identity, records are canonical events already.
+
+    `event_type` is the struct to decode into: `stream.events.event_type(plan.extra_fields)` catches what the
+    definitions read beside the envelope.
+    """
+
+    def __init__(
+        self,
+        mapping: Mapping | None = None,
+        *,
+        event_type: type[Event] = Event,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+    ) -> None:
+        self._mapping = None if mapping is None or mapping.identity else mapping
+        self._event_type = event_type
+        self._decode = msgspec.json.Decoder(event_type).decode
+        self._max_event_bytes = max_event_bytes
+
+    def read(self, value: bytes | None, *, offset: int, record_time: int | None = None) -> Event:
+        """The one event of a record; RecordError where there is none to read.
+
+        `record_time` is when the record reached the log; None takes `received_at`, else the event time. The event's
+        time is as sent: the engine clamps. For mappings that make none or many events of a record: `read_all`.
+        """
+        (event,) = self.read_all(value, offset=offset, record_time=record_time)
+        return event
+
+    def read_all(self, value: bytes | None, *, offset: int, record_time: int | None = None) -> list[Event]:
+        """The events of a record, as the mapping makes them."""
+        if value is None:
+            raise RecordError("bad_json", "$: the record has no value")
+        if len(value) > self._max_event_bytes:
+            raise RecordError("too_large", f"$: {len(value)} bytes, at most {self._max_event_bytes} are read")
+        if _may_be_deep(value):
+            _check_depth(value)
+        try:
+            if not value.isascii():
+                value.decode()  # fields that nobody reads are skipped undecoded: they must be UTF-8 all the same
+            if self._mapping is not None:
+                row = _decode_row(value)
+                if type(row) is not dict:
+                    raise RecordError("not_an_object", f"$: expected an object, not {_kind(row)}")
+                return self.read_row(row, offset=offset, record_time=record_time)
+            event = self._decode(value)
+        except msgspec.ValidationError as error:
+            raise _not_an_event(error) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RecordError("bad_json", f"$: {error}") from None
+        _complete(event, offset, record_time)
+        if not event.id and event.type != CLOCK_ADVANCED:
+            event.id = _derive_id(event, _decode_row(value))
+        return [event]
+
+    def read_row(self, row: dict[str, Any], *, offset: int, record_time: int | None = None) -> list[Event]:
+        """The events of a row that was decoded already: the columns of a CSV or Parquet file, or an object."""
+        rows: Iterable[dict[str, Any]] = [row] if self._mapping is None else self._mapping.apply(row)
+        events = []
+        for canonical in rows:
+            event = msgspec.convert(canonical, self._event_type)
+            _complete(event, offset, record_time)
+            if not event.id and event.type != CLOCK_ADVANCED:
+                event.id = _derive_id(event, canonical)
+            events.append(event)
+        return events
+
+    def read_batch(
+        self, records: Iterable[tuple[bytes | None, int, int | None]]
+    ) -> tuple[list[Event], list[tuple[int, RecordError]]]:
+        """The events of a batch of (value, offset, record time), and (index in the batch, error) of what failed."""
+        events: list[Event] = []
+        errors: list[tuple[int, RecordError]] = []
+        plain = self._mapping is None
+        decode, complete, limit = self._decode, _complete, self._max_event_bytes
+        for index, (value, offset, record_time) in enumerate(records):
+            try:
+                # The same as read_all, unrolled: this loop is the worker's.
+                if plain and value and value.isascii() and len(value) <= limit and not _may_be_deep(value):
+                    try:
+                        event = decode(value)
+                    except msgspec.MsgspecError:
+                        pass  # read_all names the error
+                    else:
+                        if event.id:
+                            complete(event, offset, record_time)
+                            events.append(event)
+                            continue
+                events += self.read_all(value, offset=offset, record_time=record_time)
+            except RecordError as error:
+                errors.append((index, error))
+        return events, errors
+
+
+def _complete(event: Event, offset: int, record_time: int | None) -> None:
+    """Check the envelope and fill in what ingest adds: time in milliseconds, key, record time, offset."""
+    sent = event.time
+    if type(sent) is int and SMALLEST_EPOCH_MS <= sent <= _LARGEST_PLAIN_INSTANT:
+        time = sent
+    else:
+        try:
+            time = _instant(sent)
+        except ValueError as error:
+            raise RecordError("bad_time", f"$.time: {error}") from None
+    event.time = time
+    type_ = event.type
+    if type(type_) is not str or not type_:
+        raise RecordError("bad_type", f"$.type: expected text that is not empty, not {_kind(type_)}")
+    user = event.user_id
+    if type(user) is str and user:
+        event.user = user
+    elif type_ == CLOCK_ADVANCED:
+        event.user = ""
+    elif user is None or user == "":
+        user = event.anonymous_id
+        if type(user) is not str or not user:
+            path = "$.user_id" if user is None or user == "" else "$.anonymous_id"
+            raise RecordError(
+                "bad_user", f"{path}: expected user_id or anonymous_id as text that is not empty"
+            )
+        event.user = user
+    else:
+        raise RecordError("bad_user", f"$.user_id: expected text, not {_kind(user)}")
+    id_ = event.id
+    if type(id_) is not str and id_ is not None:
+        raise RecordError("bad_id", f"$.id: expected text, not {_kind(id_)}")
+    event.record_time = _received(event.received_at, time) if record_time is None else record_time
+    event.offset = offset
+    event.clamped = False
+
+
+def _instant(value: object) -> int:
+    """parse_instant, quick for the way nearly everybody writes it: 2026-11-21T09:30:00.123Z."""
+    if type(value) is str and value[4:20:3] == "--T::." and value[23:] == "Z":
+        try:
+            since = datetime.fromisoformat(value) - EPOCH
+        except ValueError:
+            return parse_instant(value)
+        return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+    return parse_instant(value)
+
+
+def _received(value: object, time: int) -> int:
+    """The record time of a record that carries none; a `received_at` that is no time counts as absent."""
+    if value is None:
+        return time
+    try:
+        return _instant(value)
+    except ValueError:
+        return time
+
+
+def _derive_id(event: Event, sent: dict[str, Any]) -> str:
+    strays = {name: value for name, value in sent.items() if name not in ENVELOPE_FIELDS}
+    canonical = {name: value for name, value in sent.items() if name in ENVELOPE_FIELDS}
+    if strays:
+        props = canonical.get("props")
+        canonical["props"] = {**strays, **props} if isinstance(props, dict) else strays
+    return derive_event_id(event.user, event.time, event.type, canonical)
+
+
+def _may_be_deep(value: bytes) -> bool:
+    return len(value) > _TOO_SHORT_TO_BE_DEEP and value.count(b"{") + value.count(b"[") > MAX_DEPTH
+
+
+def _check_depth(value: bytes) -> None:
+    depth = 0
+    for token in _BRACKETS.findall(value):
+        if token in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise RecordError("bad_json", f"$: nested deeper than {MAX_DEPTH} levels")
+        elif token in b"]}":
+            depth -= 1
+
+
+def _not_an_event(error: msgspec.ValidationError) -> RecordError:
+    # All fields are of any type, so what fails is the object itself, or a number that no double holds.
+    message = str(error)
+    if message.startswith("Expected `object`"):
+        return RecordError(
+            "not_an_object", f"$: expected an object, not {message.rpartition('got ')[2].strip('`')}"
+        )
+    return RecordError("bad_json", f"$: {message}")
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return "empty text" if not value else "text"
+    names = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)

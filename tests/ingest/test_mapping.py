@@ -1,0 +1,106 @@
+"""Mappings: presets, templates, transforms, and errors that say where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stream.errors import DefinitionError, RecordError
+from stream.ingest import Ingest, load_mapping, preset_names
+from stream.ingest.mapping import is_mapping, parse_mapping
+
+ROW = {
+    "timestamp": "1433221332117",
+    "visitorid": "257597",
+    "event": "view",
+    "itemid": "355908",
+    "transactionid": "",
+}
+
+
+def test_the_presets_are_there_and_load() -> None:
+    assert preset_names() == ["canonical", "retailrocket"]
+    assert load_mapping("canonical").identity
+    assert load_mapping("retailrocket").description
+
+
+@pytest.mark.parametrize(
+    ("sent", "type_"),
+    [
+        ("view", "product_viewed"),
+        ("addtocart", "product_added"),
+        ("transaction", "order_completed"),
+        ("x", "x"),
+    ],
+)
+def test_retailrocket_rows_become_shop_events(sent: str, type_: str) -> None:
+    (event,) = Ingest(load_mapping("retailrocket")).read_row({**ROW, "event": sent}, offset=3)
+    assert (event.type, event.time, event.user, event.offset) == (type_, 1_433_221_332_117, "257597", 3)
+    assert event.items == [{"product_id": "355908"}]
+    assert event.order_id is None
+    assert event.record_time == event.time
+
+
+def test_equal_rows_are_the_same_event() -> None:
+    ingest = Ingest(load_mapping("retailrocket"))
+    first, again = (ingest.read_row(dict(ROW), offset=offset)[0] for offset in (1, 2))
+    other = ingest.read_row({**ROW, "itemid": "1"}, offset=3)[0]
+    assert first.id == again.id != other.id
+
+
+def test_a_mapping_reads_json_records_too() -> None:
+    mapping = parse_mapping(
+        """
+        event:
+          type: {const: order_completed}
+          time: {path: placed.at, as: s}
+          user_id: {path: customer, as: [text, lower]}
+          value: {path: total, as: number}
+          props: {shop: {const: 7}, note: note, tags: [a, b]}
+        """,
+        "orders.yaml",
+    )
+    assert mapping.name == "orders"
+    value = b'{"placed": {"at": 1433221332.117}, "customer": "U1", "total": "12.50", "b": "x"}'
+    event = Ingest(mapping).read(value, offset=0)
+    assert (event.time, event.user, event.value) == (1_433_221_332_117, "u1", 12.5)
+    assert event.props == {"shop": 7, "tags": ["x"]}
+    events, errors = Ingest(mapping).read_batch([(value, 0, None), (b"[]", 1, None)])
+    assert events == [event]
+    assert errors[0][1].reason == "not_an_object"
+
+
+def test_a_value_that_a_transform_refuses_is_a_dead_letter_with_its_path() -> None:
+    with pytest.raises(RecordError) as caught:
+        Ingest(load_mapping("retailrocket")).read_row({**ROW, "timestamp": "noon"}, offset=0)
+    assert (caught.value.reason, caught.value.message) == (
+        "bad_time",
+        "$.timestamp: expected a number, not 'noon'",
+    )
+
+
+def test_all_errors_of_a_mapping_are_told_with_their_places() -> None:
+    source = "nme: x\nevent:\n  typ: x\n  time: {path: a, as: [mss]}\n"
+    source += "  props: {a: {path: b, tbl: 4}, c: {const: 1, as: ms}}\n"
+    with pytest.raises(DefinitionError) as caught:
+        parse_mapping(source, "m.yaml")
+    places = [str(problem).split(": ")[0] for problem in caught.value.problems]
+    assert places == ["m.yaml:1:1", "m.yaml:3:3", "m.yaml:3:3", "m.yaml:4:24", "m.yaml:5:24", "m.yaml:5:36"]
+    assert "did you mean `ms`?" in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["", "[]", "a: [", "name: x", "identity: true\nevent: {}", "event: 5"])
+def test_what_is_no_mapping_is_an_error(source: str) -> None:
+    with pytest.raises(DefinitionError):
+        parse_mapping(source, "m.yaml")
+
+
+def test_a_mapping_file_is_found_by_path(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("event: {type: t, time: at}", encoding="utf-8")
+    assert load_mapping(file).name == "mine"
+    assert is_mapping(file.read_text(encoding="utf-8"))
+    assert not is_mapping("version: 1\nevents: {}")
+    with pytest.raises(DefinitionError, match="retailrocket"):
+        load_mapping(tmp_path / "none.yaml")
