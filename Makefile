@@ -45,7 +45,7 @@ bench: $(DEV_STAMP) ## the benchmark of docs/performance.md (BENCH_ARGS="--part 
 	$(BIN)/segstream bench --json $(BENCH_OUT)/bench.json $(BENCH_ARGS)
 
 broker: $(DEV_STAMP) ## a Kafka broker in the foreground, without containers (needs Java and Maven)
-	$(BIN)/python -m tests.kafka.broker
+	$(BIN)/python -m tests.kafka.broker --port 9092
 
 env: $(DEV_STAMP) ## just the environment
 
