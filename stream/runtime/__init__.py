@@ -1,0 +1,1 @@
+"""What runs the engine: embedded in a process, or on Kafka."""
