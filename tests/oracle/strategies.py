@@ -1,0 +1,653 @@
+"""Random definitions and random logs for them.
+
+Definitions come in families, one per group of constructs, so that each is met often. Logs are made for the definitions:
+events like to lie a duration of the definitions after another event, give or take a millisecond, and to share their
+milliseconds; some come late, some twice, some from a phone with a wrong clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+from hypothesis import strategies as st
+
+from tests.oracle.expressions import duration
+from tests.oracle.language import durations as durations_of
+from tests.oracle.timeline import Record, Settings
+
+Raw = dict[str, Any]
+
+
+class Draw(Protocol):
+    """Where choices come from."""
+
+    def pick(self, options: Sequence[Any]) -> Any: ...
+
+    def whole(self, low: int, high: int) -> int: ...
+
+    def flip(self) -> bool: ...
+
+    def some(self, options: Sequence[Any], low: int, high: int) -> list[Any]:
+        """Between `low` and `high` different ones of the options."""
+        ...
+
+
+class Shrinkable:
+    """Choices that hypothesis makes: it looks for small cases, and makes failing ones smaller."""
+
+    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
+        self.draw = draw
+
+    def pick(self, options: Sequence[Any]) -> Any:
+        return self.draw(st.sampled_from(options))
+
+    def whole(self, low: int, high: int) -> int:
+        return self.draw(st.integers(low, high))
+
+    def flip(self) -> bool:
+        return self.draw(st.booleans())
+
+    def some(self, options: Sequence[Any], low: int, high: int) -> list[Any]:
+        return self.draw(st.lists(st.sampled_from(options), min_size=low, max_size=high, unique=True))
+
+
+class Seeded:
+    """Choices from a seed: every case is as large and as varied as any other."""
+
+    def __init__(self, seed: int | str) -> None:
+        self.random = Random(seed)
+
+    def pick(self, options: Sequence[Any]) -> Any:
+        return self.random.choice(options)
+
+    def whole(self, low: int, high: int) -> int:
+        return self.random.randint(low, high)
+
+    def flip(self) -> bool:
+        return self.random.random() < 0.5
+
+    def some(self, options: Sequence[Any], low: int, high: int) -> list[Any]:
+        options = list(dict.fromkeys(options))
+        return self.random.sample(options, min(len(options), self.random.randint(low, high)))
+
+
+SHORT = ("1m", "10m", "30m", "1h")
+LONG = ("3h", "1d", "3d")
+PRODUCTS = ("p1", "p2", "p3")
+CATEGORIES = ("shoes", "hats")
+CHANNELS = ("web", "ios", "store")
+AMOUNTS = (0, 1, 10, 25.5, 30, 100, -5, 0.1, 0.0078125, 1.0000005)
+DATES = ("1990-03-29", "2000-02-29", "1988-12-31", "2001-03-08", "not a date")
+STARTS = (
+    1_774_738_800_000,  # 2026-03-28 23:00 UTC, two hours before the clocks of Europe go forward
+    1_772_928_000_000,  # 2026-03-08 00:00 UTC, hours before those of New York do
+    1_792_886_400_000,  # 2026-10-25 00:00 UTC, an hour before those of Europe go back
+    1_835_308_800_000,  # 2028-02-28 00:00 UTC, before a leap day
+    1_798_664_400_000,  # 2026-12-30 21:00 UTC, before the end of a year in the middle of a week
+    1_777_030_200_000,  # 2026-04-24 11:30 UTC; Cairo skips its midnight
+    1_775_300_400_000,  # 2026-04-04 11:00 UTC, before Lord Howe goes back by half an hour
+)
+ZONES = (
+    *("UTC", "Asia/Seoul", "America/New_York", "Europe/Berlin"),
+    *("Africa/Cairo", "Australia/Lord_Howe", "Asia/Kathmandu"),
+)
+EVENTS: Raw = {
+    "view": {"type": "product_viewed"},
+    "cart": {"type": "product_added"},
+    "buy": {"type": "order_completed"},
+    "big": {"type": "order_completed", "where": "value >= 25"},
+    "web": {"type": "*", "where": "channel == 'web'"},
+    "active": {"type": ["product_viewed", "product_added", "order_completed"]},
+    "hats": {
+        "type": ["product_viewed", "order_completed"],
+        "where": "any(items, category == 'hats') or category == 'hats'",
+    },
+    "lines": {"type": "*", "where": "count(items, price > 5) >= 1 and sum(items, price * quantity) < 100"},
+    "odd": {"type": "*", "where": "not (props.size == 'M') or exists(value) and all(items, price >= 1)"},
+}
+PLAIN = ("view", "cart", "buy", "view", "cart", "buy", "big", "active")
+ALL_SELECTORS = tuple(EVENTS)
+TYPES = ("product_viewed", "product_added", "order_completed", "page_viewed")
+
+
+def some_duration(draw: Draw, pool: tuple[str, ...] = SHORT + LONG) -> str:
+    return draw.pick(pool)
+
+
+# features
+
+
+def window(draw: Draw, kinds: tuple[str, ...]) -> Raw:
+    kind = draw.pick(kinds)
+    if kind == "lifetime":
+        return {}
+    if kind == "between":
+        near, far = sorted(draw.some(SHORT + LONG, 2, 2), key=duration)
+        return {"between": [far, near]}
+    if kind == "calendar":
+        return {"calendar": draw.pick(["hour", "day", "week", "month", "year"])}
+    if kind == "since":
+        return {"since": draw.pick(PLAIN)}
+    return {kind: some_duration(draw)}
+
+
+COUNTS = ("count", "distinct", "days")
+NUMBERS = ("sum", "mean", "min", "max", "first_value", "last_value")
+TIMES = ("since_first", "since_last", "mean_gap")
+FIRST_AGGREGATES = ("count", "sum", "first_value", "last_value", *TIMES)
+FIRST_WINDOWS = ("lifetime", "last", "last")
+ALL_AGGREGATES = (*COUNTS, *NUMBERS, *TIMES)
+ALL_WINDOWS = ("lifetime", "last", "between", "calendar", "session", "since")
+
+
+def feature(
+    draw: Draw, aggregates: tuple[str, ...], windows: tuple[str, ...], by: str | None = None
+) -> tuple[Raw, Callable[[str], str]]:
+    """A feature, and what makes a comparison out of its name."""
+    kind = draw.pick(aggregates)
+    selector = draw.pick(PLAIN if draw.flip() else ALL_SELECTORS)
+    field = ""
+    if kind in NUMBERS:
+        field = "value"
+    elif kind == "distinct":
+        field = draw.pick(["product_id", "channel", "value"])
+    elif kind in ("share", "top") and draw.flip():
+        field = "value"
+    text = kind in ("first_value", "last_value") and draw.flip()
+    if text:
+        field = "channel"
+    raw: Raw = {kind: f"{selector}.{field}" if field else selector, **window(draw, windows)}
+    if kind == "top":
+        raw["by"] = draw.pick(["product_id", "items.category"])
+    elif by is not None and (kind == "share" or draw.flip()):
+        raw["by"] = by
+    if draw.whole(0, 4) == 0:
+        raw["min_n"] = draw.whole(1, 3)
+    sign = draw.pick(["<", "<=", ">", ">=", "==", "!="])
+
+    def compare(name: str) -> str:
+        if text:
+            if draw.flip():
+                return f"{name} in ['web', 'store']"
+            return f"{name} {draw.pick(['==', '!=', '<', '>='])} '{draw.pick(CHANNELS)}'"
+        if kind == "top":
+            return f"{name} {draw.pick(['==', '!='])} '{draw.pick(PRODUCTS + CATEGORIES)}'"
+        if kind in COUNTS:
+            bound: Any = draw.whole(0, 4)
+        elif kind == "share":
+            bound = draw.pick([0, 0.25, 0.5, 1])
+        elif kind in NUMBERS:
+            bound = draw.pick(AMOUNTS)
+        else:
+            bound = some_duration(draw)
+        return f"{name} {sign} {bound}"
+
+    return raw, compare
+
+
+def expression(draw: Draw, features: dict[str, tuple[Raw, Callable[[str], str]]]) -> str:
+    """One to three comparisons of features, or one of two moving numbers."""
+    names = sorted(features)
+    moving = [name for name in names if set(features[name][0]) & {"since_first", "since_last", "mean_gap"}]
+    if len(moving) >= 2 and draw.flip():
+        a, b = draw.some(moving, 2, 2)
+        return draw.pick(
+            [
+                f"{a} > 3 * {b}",
+                f"{a} > max(2 * {b}, 30m)",
+                f"abs({a} - {b}) < 10m",
+                f"min({a}, 1h) >= {b} / 2",
+                f"coalesce({a}, 1d) - {b} >= 10m",
+                f"{a} + {b} == 1h",
+                f"abs({a} - 1h) <= 10m and {b} < 3h",
+                f"({a} - 30m) * -2 < {b} - 1d",
+            ]
+        )
+    leaves = [features[name][1](name) for name in [draw.pick(names) for _ in range(draw.whole(1, 3))]]
+    leaves = [f"not {leaf}" if draw.whole(0, 5) == 0 else leaf for leaf in leaves]
+    if draw.whole(0, 7) == 0:
+        leaves.append(f"exists({names[0]})")
+    if draw.whole(0, 7) == 0 and not set(features[names[0]][0]) & {"top", "first_value", "last_value"}:
+        leaves.append(f"coalesce({names[0]}, 3) > 2")
+    return draw.pick([" and ", " or "]).join(f"({leaf})" for leaf in leaves)
+
+
+def features_of(
+    draw: Draw, aggregates: tuple[str, ...], windows: tuple[str, ...], by: str | None = None, most: int = 3
+) -> dict[str, tuple[Raw, Callable[[str], str]]]:
+    return {f"f{n}": feature(draw, aggregates, windows, by) for n in range(draw.whole(1, most))}
+
+
+# conditions
+
+
+def steps(draw: Draw, full: bool, pool: tuple[str, ...] = PLAIN) -> Raw:
+    """A sequence. Only `do … not` unless `full`."""
+    first = draw.pick(pool)
+    items: list[Raw] = [{"do": first}]
+    for _ in range(draw.whole(0, 2) if full else 0):
+        then: Raw = {"then": draw.pick(pool), "within": some_duration(draw, ("30m", *LONG))}
+        if draw.whole(0, 3) == 0:
+            then["without"] = draw.pick(pool)
+        items.append(then)
+    raw: Raw = {"seq": items}
+    if len(items) == 1 or draw.flip():
+        closing = draw.some(pool, 1, 1 if draw.flip() else 2)
+        items.append({"not": closing[0] if len(closing) == 1 else closing, "for": some_duration(draw, SHORT)})
+    if full and "not" in items[-1] and draw.whole(0, 2) == 0:
+        raw["restart"] = draw.pick(["last", "first"])
+    return raw
+
+
+def condition(draw: Draw, full: bool, leaves: list[Callable[[Draw], Any]], depth: int = 2) -> Any:
+    """A tree of all, any, not (and at_least) over leaves."""
+    if depth == 0 or draw.whole(0, 2) > 0:
+        return draw.pick(leaves)(draw)
+    kind = draw.pick(["all", "any", "not", "at_least"] if full else ["all", "any", "not"])
+    if kind == "not":
+        return {"not": condition(draw, full, leaves, depth - 1)}
+    of = [condition(draw, full, leaves, depth - 1) for _ in range(draw.whole(1, 3))]
+    if kind == "at_least":
+        return {"at_least": draw.whole(1, len(of)), "of": of}
+    return {kind: of}
+
+
+def done(draw: Draw) -> Raw:
+    raw: Raw = {"do": draw.pick(PLAIN)}
+    if draw.flip():
+        raw["last"] = some_duration(draw)
+    return raw
+
+
+def sequences_in(raw: Any) -> list[Raw]:
+    if isinstance(raw, dict):
+        found = [raw] if "seq" in raw else []
+        return found + [each for value in raw.values() for each in sequences_in(value)]
+    if isinstance(raw, list):
+        return [each for value in raw for each in sequences_in(value)]
+    return []
+
+
+def dwelling(draw: Draw, full: bool, ending: Callable[[Draw], Any]) -> Raw:
+    """What else a segment may say: exit, ttl, min_dwell, renew."""
+    raw: Raw = {}
+    if draw.flip():
+        raw["exit"] = {"do": draw.pick(PLAIN)} if draw.flip() else ending(draw)
+    if draw.flip():
+        raw["ttl"] = some_duration(draw)
+    if full and draw.whole(0, 2) == 0:
+        dwell = some_duration(draw)
+        if "ttl" not in raw or duration(dwell) <= duration(raw["ttl"]):
+            raw["min_dwell"] = dwell
+    if full and draw.whole(0, 2) == 0:
+        raw["renew"] = True
+    return raw
+
+
+def anchored(draw: Draw, segment: Raw) -> Raw:
+    """Names the anchor where a segment has two sequences."""
+    found = sequences_in(segment["when"])
+    for number, each in enumerate(found):
+        each["name"] = f"s{number}"
+    if len(found) > 1:
+        segment["anchor"] = f"s{draw.whole(0, len(found) - 1)}"
+    elif found and draw.flip():
+        del found[0]["name"]
+    return segment
+
+
+# families
+
+
+def file(features: dict[str, Any], segments: Raw, ladders: Raw | None = None, **more: Any) -> Raw:
+    raw: Raw = {"version": 1, **more, "events": EVENTS, "features": {}, "segments": segments}
+    raw["features"] = {name: each[0] if isinstance(each, tuple) else each for name, each in features.items()}
+    if ladders:
+        raw["ladders"] = ladders
+    return raw
+
+
+def first_windows(draw: Draw) -> Raw:
+    features = features_of(draw, FIRST_AGGREGATES, FIRST_WINDOWS)
+    return file(features, {f"s{n}": {"when": expression(draw, features)} for n in range(draw.whole(1, 2))})
+
+
+def first_sequences(draw: Draw) -> Raw:
+    segment = {"when": steps(draw, False), **dwelling(draw, False, done_or_seq)}
+    return file({}, {"s": segment})
+
+
+def done_or_seq(draw: Draw) -> Raw:
+    """For an `exit`, where `do` is an event after the entry."""
+    event = {"do": draw.pick(PLAIN)}
+    return draw.pick([event, steps(draw, False), {"any": [event, steps(draw, False)]}])
+
+
+def first_membership(draw: Draw) -> Raw:
+    features = features_of(draw, FIRST_AGGREGATES, FIRST_WINDOWS)
+    leaves = [lambda d: expression(d, features), done, lambda d: steps(d, False)]
+    segments = {}
+    for number in range(draw.whole(1, 2)):
+        segment = {"when": condition(draw, False, leaves)}
+        segment |= dwelling(draw, False, lambda d: expression(d, features))
+        segments[f"s{number}"] = anchored(draw, segment)
+    return file(features, segments)
+
+
+def first_ladders(draw: Draw) -> Raw:
+    features = features_of(draw, FIRST_AGGREGATES, FIRST_WINDOWS)
+    tiers = [{"name": name, "when": expression(draw, features)} for name in ("gold", "silver", "bronze")]
+    ladder: Raw = {"tiers": tiers[: draw.whole(1, 3)]}
+    if draw.flip():
+        ladder["demote_after"] = some_duration(draw)
+    return file(features, {}, {"l": ladder})
+
+
+def windows(draw: Draw) -> Raw:
+    features = features_of(draw, ALL_AGGREGATES, ALL_WINDOWS)
+    return file(
+        features,
+        {f"s{n}": {"when": expression(draw, features)} for n in range(draw.whole(1, 3))},
+        timezone=draw.pick(ZONES),
+    )
+
+
+def calendars(draw: Draw) -> Raw:
+    features = features_of(draw, (*ALL_AGGREGATES, "days", "days"), ("calendar",))
+    return file(
+        features,
+        {f"s{n}": {"when": expression(draw, features)} for n in range(draw.whole(1, 2))},
+        timezone=draw.pick(ZONES),
+    )
+
+
+def sequences(draw: Draw) -> Raw:
+    segment = anchored(draw, {"when": steps(draw, True), **dwelling(draw, True, done_or_seq)})
+    if draw.whole(0, 2) == 0:
+        sequences_in(segment["when"])[0]["by"] = "product_id"
+    return file({}, {"s": segment})
+
+
+def membership(draw: Draw) -> Raw:
+    features = features_of(draw, ALL_AGGREGATES, ALL_WINDOWS)
+    leaves = [lambda d: expression(d, features), done, lambda d: steps(d, True)]
+    segments = {}
+    for number in range(draw.whole(1, 2)):
+        segment = {"when": condition(draw, True, leaves)}
+        segment |= dwelling(draw, True, lambda d: condition(d, True, [leaves[0], leaves[2], done_or_seq], 1))
+        for raw in sequences_in(segment.get("exit")):
+            raw.pop("name", None)
+        segments[f"s{number}"] = anchored(draw, segment)
+    return file(features, segments, timezone=draw.pick(ZONES))
+
+
+def for_each(draw: Draw) -> Raw:
+    by = draw.pick(["product_id", "items.category", "category"])
+    features = features_of(draw, (*ALL_AGGREGATES, "share", "share", "top"), ALL_WINDOWS, by)
+    leaves = [lambda d: expression(d, features), done, lambda d: steps(d, True)]
+    # A positive condition on the key, so that an instance that nobody saw has nothing to say.
+    seed = draw.pick([lambda d: {"do": d.pick(PLAIN)}, lambda d: steps(d, True), lambda d: steps(d, False)])(
+        draw
+    )
+    more = [condition(draw, True, leaves, 1)] if draw.whole(0, 3) else []
+    segment: Raw = {"for_each": by, "when": {"all": [seed, *more]}}
+    segment |= dwelling(draw, True, lambda d: expression(d, features))
+    return file(features, {"s": anchored(draw, segment)}, timezone=draw.pick(ZONES))
+
+
+def ladders(draw: Draw) -> Raw:
+    features = features_of(draw, ALL_AGGREGATES, ("lifetime", "last", "last", "session", "between"))
+    leaves = [lambda d: expression(d, features), done, lambda d: steps(d, True)]
+    tiers: list[Raw] = []
+    for name in ("gold", "silver", "bronze")[: draw.whole(1, 3)]:
+        tier = {"name": name, "when": condition(draw, True, leaves, 1)}
+        if draw.whole(0, 2) == 0:
+            tier["from"] = draw.pick(["none", "silver", ["bronze", "none"], ["gold", "silver"]])
+        if draw.whole(0, 2) == 0:
+            tier["ttl"] = some_duration(draw)
+        tiers.append(tier)
+    known = {tier["name"] for tier in tiers} | {"none"}
+    for tier in tiers:
+        sources = tier.get("from")
+        if (
+            sources is not None and not {sources} <= known
+            if isinstance(sources, str)
+            else not set(sources or ()) <= known
+        ):
+            del tier["from"]
+    ladder: Raw = {"tiers": tiers}
+    if draw.flip():
+        ladder["demote_after"] = some_duration(draw)
+    return file(features, {}, {"l": ladder})
+
+
+def clocks(draw: Draw) -> Raw:
+    """Functions of the hour, the day, birthdays and places; traits."""
+    features = features_of(draw, ("count", "since_last"), FIRST_WINDOWS, most=2)
+    leaf = [
+        "local_hour() >= 9 and local_hour() < 18",
+        "local_hour() == 2",
+        "local_weekday() in [6, 7]",
+        "local_weekday() == 1",
+        "local_date() == '2026-03-29'",
+        "local_date() >= '2026-03-29'",
+        "until_anniversary(traits.birthday) <= 1d",
+        "until_anniversary(traits.birthday) == 0",
+        "until_anniversary(traits.birthday) < f0",
+        "age(traits.birthday) >= 38",
+        "age(traits.birthday) == 26",
+        "traits.city == 'Seoul'",
+        "not exists(traits.city)",
+        "traits.size.eu > 40",
+        "traits.vip",
+        "traits.vip == false or traits.size.eu != 41",
+        "distance_km(traits.lat, traits.lon, 37.57, 126.98) < 100",
+    ]
+    segments = {}
+    for number in range(draw.whole(1, 2)):
+        text = draw.pick(leaf)
+        if draw.flip():
+            text = f"({text}) {draw.pick(['and', 'or'])} ({expression(draw, features)})"
+        segments[f"s{number}"] = {"when": text}
+        if draw.whole(0, 3) == 0:
+            segments[f"s{number}"]["ttl"] = some_duration(draw, LONG)
+    if "f0" in str(segments) and not set(features["f0"][0]) & {"since_last", "count"}:
+        raise AssertionError
+    return file(features, segments, timezone=draw.pick(ZONES))
+
+
+def references(draw: Draw) -> Raw:
+    features = features_of(draw, FIRST_AGGREGATES, FIRST_WINDOWS, most=2)
+    tiers = [{"name": name, "when": expression(draw, features)} for name in ("gold", "silver")]
+    ladder: Raw = {"tiers": tiers, "demote_after": some_duration(draw)}
+    one = anchored(draw, {"when": steps(draw, True), **dwelling(draw, True, done_or_seq)})
+    links = [
+        "segment.b",
+        "not segment.b",
+        "ladder.l == 'gold'",
+        "ladder.l == null",
+        "ladder.l in ['gold', 'silver']",
+    ]
+    link = draw.pick(links)
+    text = draw.pick([link, f"{link} and ({expression(draw, features)})", f"({link}) or segment.b"])
+    segments: Raw = {"a": {"when": text}, "b": one}
+    if draw.flip():
+        segments["a"]["min_dwell"] = some_duration(draw)
+    if draw.flip():
+        segments["c"] = {
+            "when": {"all": [{"do": "view"}, "not segment.a"]},
+            "exit": "segment.a or ladder.l == 'gold'",
+        }
+    return file(features, segments, {"l": ladder})
+
+
+FIRST: dict[str, Callable[[Draw], Raw]] = {
+    "first_windows": first_windows,
+    "first_sequences": first_sequences,
+    "first_membership": first_membership,
+    "first_ladders": first_ladders,
+}
+FAMILIES: dict[str, Callable[[Draw], Raw]] = {
+    **FIRST,
+    "windows": windows,
+    "calendars": calendars,
+    "sequences": sequences,
+    "membership": membership,
+    "for_each": for_each,
+    "ladders": ladders,
+    "clocks": clocks,
+    "references": references,
+}
+
+
+# logs
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison of oracle and engine."""
+
+    raw: Raw
+    records: tuple[Record, ...]
+    settings: Settings
+    until: int | None
+
+
+def body(draw: Draw, number: int, shaped: int = 0) -> Raw:
+    kind = draw.pick(TYPES + TYPES[:3])
+    raw: Raw = {"id": f"e{number}", "type": kind, "user_id": draw.pick(["a", "a", "a", "b"])}
+    shape = draw.whole(0, 63) | shaped
+    if kind == "order_completed" or shape & 1:
+        raw["value"] = draw.pick(AMOUNTS)
+    if shape & 2:
+        raw["channel"] = draw.pick(CHANNELS)
+    if shape & 4:
+        raw["props"] = {
+            "product_id": draw.pick(PRODUCTS),
+            "category": draw.pick(CATEGORIES),
+        }
+        if shape & 8:
+            raw["props"]["size"] = draw.pick(["M", "L", 3])
+    if shape & 16:
+        raw["items"] = [
+            {
+                "product_id": p,
+                "category": draw.pick(CATEGORIES),
+                "price": draw.pick([1, 7.5, 60]),
+            }
+            for p in draw.some(PRODUCTS, 0, 3)
+        ]
+        if shape & 8 and raw["items"]:
+            raw["items"][0]["quantity"] = 3
+            del raw["items"][-1]["category"]
+    if shape >= 60:
+        raw["value"] = "twelve"
+    return raw
+
+
+def some_traits(draw: Draw) -> Raw:
+    return draw.pick(
+        [
+            {"city": "Seoul"},
+            {"city": None},
+            {"vip": True},
+            {"vip": "yes"},
+            {"size": {"eu": 41}},
+            {"size": {"eu": 39, "us": 8}},
+            {"size": None},
+            {"size": 5},
+            {"lat": 37.6, "lon": 127.0},
+            {"lat": 52.5, "lon": 13.4},
+            {"lat": None},
+            {},
+            *({"birthday": day} for day in DATES),
+        ]
+    )
+
+
+def cases(family: str) -> st.SearchStrategy[Case]:
+    return st.composite(lambda draw: case(Shrinkable(draw), FAMILIES[family], family))()
+
+
+def seeded(family: str, seed: int) -> Case:
+    return case(Seeded(f"{family} {seed}"), FAMILIES[family], family)
+
+
+def case(draw: Draw, definitions: Callable[[Draw], Raw], family: str) -> Case:
+    raw = definitions(draw)
+    spans = sorted({*durations_of({k: v for k, v in raw.items() if k != "events"}), 60_000, *literals(raw)})
+    days = family in ("calendars", "clocks", "windows", "membership", "for_each")
+    start = draw.pick(STARTS) + draw.pick([0, 0, 1, 3_599_999, 7_200_000])
+    times = [start]
+    bodies: list[Raw] = []
+    for number in range(draw.pick([1, 4, 8, 12, 16, 20, 24, 28])):
+        mode = draw.pick(["same", "edge", "edge", "step", "step", "jump"])
+        if mode == "same":
+            time = times[-1]
+        elif mode == "edge":
+            time = draw.pick(times) + draw.pick(spans) + draw.whole(-1, 1)
+        elif mode == "step":
+            time = times[-1] + draw.whole(1, 20) * 60_000
+        else:
+            time = times[-1] + draw.pick([2 * 3_600_000, 86_400_000, 9 * 86_400_000 if days else 86_400_000])
+        times.append(time)
+        event = {**body(draw, number, 4 if family == "for_each" else 0), "time": time}
+        if family == "clocks" and draw.flip():
+            event["traits"] = some_traits(draw)
+        bodies.append(event)
+    disorder = draw.pick(["ordered", "ordered", "some", "as drawn"])
+    if disorder != "as drawn":
+        bodies.sort(key=lambda each: each["time"])
+    if disorder == "some":
+        for _ in range(draw.whole(1, 4)):
+            place = draw.whole(0, len(bodies) - 1)
+            moved = bodies.pop(place)
+            bodies.insert(place + draw.whole(1, 4), moved)
+    if draw.whole(0, 3) == 0:  # the same event again
+        bodies.insert(draw.whole(0, len(bodies)), draw.pick(bodies))
+    end = max(each["time"] for each in bodies) + draw.pick([0, 1, *spans, 2 * max(spans)])
+    if draw.whole(0, 4) == 0:
+        bodies.insert(
+            draw.whole(0, len(bodies)),
+            {"type": "clock_advanced", "time": draw.pick(times)},
+        )
+    close = draw.pick(["until", "clock_advanced", "nothing"])
+    if close == "clock_advanced":
+        bodies.append({"type": "clock_advanced", "time": end})
+    records = tuple(stamped(draw, bodies))
+    settings = Settings(
+        lateness=draw.pick([0, 0, 60_000, 3_600_000]),
+        idle_after=draw.pick([None, None, 500, 1_800_000]),
+        dedup_window=draw.pick([86_400_000, 600_000]),
+    )
+    return Case(raw, records, settings, end if close == "until" else None)
+
+
+def literals(raw: Raw) -> set[int]:
+    """The durations that stand inside expressions."""
+    words = str({key: raw[key] for key in raw if key != "events"}).replace("'", " ").replace(")", " ").split()
+    return {span for word in words for span in durations_of(word.rstrip(",}]"))}
+
+
+def stamped(draw: Draw, bodies: list[Raw]) -> list[Record]:
+    """Record times: none, those of a live topic, or with a phone whose clock is ahead."""
+    mode = draw.pick(["none", "none", "live", "wrong"])
+    partition = {"a": 0, "b": draw.whole(0, 1)}
+    wrong = draw.whole(0, len(bodies) - 1) if mode == "wrong" else -1
+    records: list[Record] = []
+    now = 0
+    for number, each in enumerate(bodies):
+        home = partition.get(each.get("user_id", "a"), 0)
+        if mode == "none":
+            records.append(Record(each, None, home))
+            continue
+        now = max(now, each["time"]) + draw.pick([0, 1, 400, 700, 90_000])
+        if number == wrong:
+            ahead = draw.pick([299_999, 300_000, 300_001, 365 * 86_400_000])
+            records.append(Record({**each, "time": now + ahead}, now, home))
+        else:
+            records.append(Record(each, now, home))
+    return records
