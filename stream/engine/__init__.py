@@ -1,0 +1,9 @@
+"""The engine room: pure, without I/O, clock or randomness."""
+
+from __future__ import annotations
+
+from stream.engine.engine import Engine, TimeSettings
+from stream.engine.partition import Counts, Partition, Profiles, Step
+from stream.engine.plan import Plan, compile_plan
+
+__all__ = ["Counts", "Engine", "Partition", "Plan", "Profiles", "Step", "TimeSettings", "compile_plan"]

@@ -1,0 +1,180 @@
+"""Cells: a fixed-size, order-free summary of any number of events.
+
+A cell is a list [n, first time, last time, …]. What follows depends on its shape, which is what the aggregates that
+read it need: nothing more for counts and gaps, a sum, a range, or the values at both ends. A lifetime feature is one
+cell; a window has one per pane (see `stream.engine.windows`). Adding is commutative and associative, so a cell is a
+function of the set of its events.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import isfinite
+from typing import Any
+
+Cell = list[Any]
+N, FIRST, LAST, TOTAL = 0, 1, 2, 3
+LOW, HIGH = 3, 4
+FIRST_ID, FIRST_VALUE, LAST_ID, LAST_VALUE = 3, 4, 5, 6
+
+MICRO = 1_000_000
+_LARGEST_TOTAL = 2**63 - 1
+MAX_TEXT = 256
+"""Longer text counts as missing: what is kept per user stays bounded."""
+
+
+def to_micros(value: Any) -> int | None:
+    """A number as an integer multiple of 1e-6, ties to even; None for anything else.
+
+    The tie is decided on the exact value of the double, not on a product that was itself rounded.
+    """
+    kind = type(value)
+    if kind is int:
+        micros = value * MICRO
+    elif kind is float:
+        if not isfinite(value):
+            return None
+        scaled = value * 1e6
+        micros = round(scaled)
+        if abs(scaled) > 1e15 or abs(abs(scaled - micros) - 0.5) < 0.01:
+            micros = round(Fraction(value) * MICRO)
+    else:
+        return None
+    return clip(micros)
+
+
+def clip(micros: int) -> int:
+    """Sums saturate at ±9.2e12, the largest that fits 64 bits."""
+    return max(-_LARGEST_TOTAL, min(_LARGEST_TOTAL, micros))
+
+
+def to_number(value: Any) -> float | None:
+    """A number as a double; None for anything else."""
+    kind = type(value)
+    if kind is float:
+        return float(value) if isfinite(value) else None
+    if kind is int:
+        return float(value) if abs(value) < 2**1000 else None
+    return None
+
+
+def to_scalar(value: Any) -> Any:
+    """A number (as a double beyond 2^53), a boolean or a short text; None for anything else."""
+    kind = type(value)
+    if kind is str:
+        return value if len(value) <= MAX_TEXT else None
+    if kind is bool:
+        return value
+    if kind is int and -(2**53) <= value <= 2**53:
+        return value
+    return to_number(value)
+
+
+def to_present(_value: Any) -> Any:
+    """For shapes that keep no value."""
+    return None
+
+
+class Times:
+    """[n, first, last]"""
+
+    name = "times"
+    keeps_values = False
+    keeps_ids = False
+    convert = staticmethod(to_present)
+
+    @staticmethod
+    def new(time: int, event_id: str, value: Any) -> Cell:
+        return [1, time, time]
+
+    @staticmethod
+    def add(cell: Cell, time: int, event_id: str, value: Any) -> None:
+        cell[N] += 1
+        if time > cell[LAST]:
+            cell[LAST] = time
+        elif time < cell[FIRST]:
+            cell[FIRST] = time
+
+    @staticmethod
+    def merge(cell: Cell, other: Cell) -> None:
+        cell[N] += other[N]
+        cell[FIRST] = min(cell[FIRST], other[FIRST])
+        cell[LAST] = max(cell[LAST], other[LAST])
+
+
+class Sums(Times):
+    """[n, first, last, total in 1e-6]"""
+
+    name = "sums"
+    keeps_values = True
+    convert = staticmethod(to_micros)
+
+    @staticmethod
+    def new(time: int, event_id: str, value: Any) -> Cell:
+        return [1, time, time, value]
+
+    @staticmethod
+    def add(cell: Cell, time: int, event_id: str, value: Any) -> None:
+        Times.add(cell, time, event_id, value)
+        cell[TOTAL] = clip(cell[TOTAL] + value)
+
+    @staticmethod
+    def merge(cell: Cell, other: Cell) -> None:
+        Times.merge(cell, other)
+        cell[TOTAL] = clip(cell[TOTAL] + other[TOTAL])
+
+
+class Ranges(Times):
+    """[n, first, last, lowest, highest]"""
+
+    name = "ranges"
+    keeps_values = True
+    convert = staticmethod(to_number)
+
+    @staticmethod
+    def new(time: int, event_id: str, value: Any) -> Cell:
+        return [1, time, time, value, value]
+
+    @staticmethod
+    def add(cell: Cell, time: int, event_id: str, value: Any) -> None:
+        Times.add(cell, time, event_id, value)
+        cell[LOW] = min(cell[LOW], value)
+        cell[HIGH] = max(cell[HIGH], value)
+
+    @staticmethod
+    def merge(cell: Cell, other: Cell) -> None:
+        Times.merge(cell, other)
+        cell[LOW] = min(cell[LOW], other[LOW])
+        cell[HIGH] = max(cell[HIGH], other[HIGH])
+
+
+class Ends(Times):
+    """[n, first, last, first id, first value, last id, last value], ends by (time, id)"""
+
+    name = "ends"
+    keeps_values = True
+    keeps_ids = True
+    convert = staticmethod(to_scalar)
+
+    @staticmethod
+    def new(time: int, event_id: str, value: Any) -> Cell:
+        return [1, time, time, event_id, value, event_id, value]
+
+    @staticmethod
+    def add(cell: Cell, time: int, event_id: str, value: Any) -> None:
+        cell[N] += 1
+        if (time, event_id) > (cell[LAST], cell[LAST_ID]):
+            cell[LAST], cell[LAST_ID], cell[LAST_VALUE] = time, event_id, value
+        if (time, event_id) < (cell[FIRST], cell[FIRST_ID]):
+            cell[FIRST], cell[FIRST_ID], cell[FIRST_VALUE] = time, event_id, value
+
+    @staticmethod
+    def merge(cell: Cell, other: Cell) -> None:
+        cell[N] += other[N]
+        if (other[LAST], other[LAST_ID]) > (cell[LAST], cell[LAST_ID]):
+            cell[LAST], cell[LAST_ID], cell[LAST_VALUE] = other[LAST], other[LAST_ID], other[LAST_VALUE]
+        if (other[FIRST], other[FIRST_ID]) < (cell[FIRST], cell[FIRST_ID]):
+            cell[FIRST], cell[FIRST_ID], cell[FIRST_VALUE] = other[FIRST], other[FIRST_ID], other[FIRST_VALUE]
+
+
+Shape = type[Times]

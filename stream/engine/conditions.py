@@ -1,0 +1,515 @@
+"""Conditions as functions of time, in three-valued logic (Kleene: true, false, unknown as None).
+
+A node answers `test(profile, instant, key)` with (verdict, until): the verdict at the instant, and the first later
+instant at which it could be another one if no event came. That one number per node is all that windows, absence,
+expiry, decay, midnights and birthdays need: nothing here polls.
+
+`until` may be early (waking without a change moves nothing) but never late. Composite nodes stop at the first operand
+that settles the verdict: as long as that one holds, the others do not matter.
+
+`explain` walks the same nodes with the same `test` and keeps what each said.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import ceil, floor, isfinite
+from typing import Any, Protocol
+
+from stream.engine.profile import FOREVER, Profile
+from stream.engine.summaries import CellSummary, PairSummary, RecentSummary, last_time
+from stream.engine.values import NUMBERS, Answer, Feature, Value
+
+Verdict = tuple[bool | None, int]
+ALWAYS: Verdict = (True, FOREVER)
+NEVER: Verdict = (False, FOREVER)
+NOBODY_KNOWS: Verdict = (None, FOREVER)
+
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(slots=True)
+class Explanation:
+    """What a node said, and why."""
+
+    text: str
+    verdict: bool | None
+    until: int
+    value: Any = None
+    operator: str | None = None
+    bound: Any = None
+    duration: bool = False
+    """Whether `value` and `bound` are durations in milliseconds."""
+    evidence: list[tuple[int, str]] = field(default_factory=list)
+    """(time, id) of the events behind it, oldest first."""
+    parts: list[Explanation] = field(default_factory=list)
+    why: str | None = None
+    """Why the verdict is unknown, if it is."""
+
+    def deciding(self) -> list[Explanation]:
+        """The leaves that made the verdict what it is."""
+        if not self.parts:
+            return [self]
+        same = [part for part in self.parts if part.verdict is self.verdict]
+        if self.text == "not":
+            same = self.parts
+        return [leaf for part in same for leaf in part.deciding()]
+
+
+class Condition(Protocol):
+    """A verdict about one user (and key) that may change with time."""
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        """(verdict, until) at an instant."""
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        """The same with everything that led to it."""
+
+
+class Null:
+    """The tier of somebody who has none: a known value, unlike what is unknown."""
+
+    def __repr__(self) -> str:
+        return "null"
+
+
+NULL = Null()
+
+
+class TierOf:
+    """`ladder.x`: the name of the user's tier, or null."""
+
+    __slots__ = ("_tier_of", "text")
+
+    def __init__(self, tier_of: Callable[[Profile], str | None], text: str) -> None:
+        self._tier_of = tier_of
+        self.text = text
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        tier = self._tier_of(profile)
+        return (NULL if tier is None else tier), 0, FOREVER
+
+
+class MemberOf:
+    """`segment.x`: true while the user is a member."""
+
+    __slots__ = ("_is_member", "text")
+
+    def __init__(self, is_member: Callable[[Profile], bool], text: str) -> None:
+        self._is_member = is_member
+        self.text = text
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        return self._is_member(profile), FOREVER
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        return Explanation(self.text, verdict, until, verdict, "==", True)
+
+
+class Asked:
+    """A condition read as a value: true, false or unknown."""
+
+    __slots__ = ("_condition", "text")
+
+    def __init__(self, condition: Condition, text: str) -> None:
+        self._condition = condition
+        self.text = text
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        verdict, until = self._condition.test(profile, instant, key)
+        return verdict, 0, until
+
+
+# --- comparisons -----------------------------------------------------------------------------------------------------
+
+
+def comparable(left: Any, right: Any) -> bool:
+    """Whether two known values are of one class: numbers, texts, or booleans."""
+    if type(left) is type(right):
+        return True
+    return type(left) in NUMBERS and type(right) in NUMBERS
+
+
+class Comparison:
+    """`left op right`; unknown if either side is, or if they are not of one class."""
+
+    __slots__ = ("_apply", "_duration", "_left", "_operator", "_right", "text")
+
+    def __init__(self, operator_: str, left: Value, right: Value, text: str, duration: bool) -> None:
+        self._operator = operator_
+        self._apply = OPERATORS[operator_]
+        self._left = left
+        self._right = right
+        self._duration = duration
+        self.text = text
+
+    def _holds(self, left: Any, right: Any) -> bool | None:
+        if left is None or right is None:
+            return None
+        if left is NULL or right is NULL:
+            return {"==": left is right, "!=": left is not right}.get(self._operator)
+        if not comparable(left, right):
+            return None
+        if type(left) is bool and self._operator not in ("==", "!="):
+            return None
+        return self._apply(left, right)
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        left, left_slope, left_until = self._left.value(profile, instant, key)
+        right, right_slope, right_until = self._right.value(profile, instant, key)
+        verdict = self._holds(left, right)
+        until = min(right_until, left_until)
+        slope = left_slope - right_slope
+        if slope and verdict is not None:
+            return verdict, self._flip(profile, instant, key, verdict, until, (right - left) / slope)
+        return verdict, until
+
+    def _flip(
+        self, profile: Profile, instant: int, key: str | None, verdict: bool, until: int, distance: float
+    ) -> int:
+        """The first instant after `instant` at which the two lines, which cross at `distance`, compare otherwise.
+
+        The crossing is an estimate in doubles; the comparison itself, made at the milliseconds around it, decides.
+        """
+        if not isfinite(distance) or distance < -2 or instant + distance > until + 2:
+            return until
+        crossing = instant + floor(distance)
+        for candidate in range(max(crossing - 2, instant + 1), crossing + 4):
+            if candidate >= until:
+                break
+            left = self._left.value(profile, candidate, key)[0]
+            right = self._right.value(profile, candidate, key)[0]
+            if self._holds(left, right) is not verdict:
+                return candidate
+        return until
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        left = self._left.value(profile, instant, key)[0]
+        right = self._right.value(profile, instant, key)[0]
+        why = None
+        if verdict is None:
+            unknown = [
+                side.text for side, value in ((self._left, left), (self._right, right)) if value is None
+            ]
+            why = " and ".join(unknown) + " is unknown" if unknown else "the two sides are not of one kind"
+        return Explanation(
+            self.text,
+            verdict,
+            until,
+            left,
+            self._operator,
+            right,
+            self._duration,
+            evidence_of(profile, self._left),
+            why=why,
+        )
+
+
+class Silence(Comparison):
+    """`since_last(…) op x` with an x that stands still: the one comparison that nearly every event re-evaluates."""
+
+    __slots__ = ()
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        left, _, left_until = self._left.value(profile, instant, key)
+        right, _, right_until = self._right.value(profile, instant, key)
+        until = min(right_until, left_until)
+        if left is None or type(right) not in NUMBERS:
+            return None, until
+        verdict = self._apply(left, right)
+        # `left` grows by one a millisecond: > and <= flip past the bound, >= and < at it, and only once.
+        past = floor(right) + 1 if self._operator in (">", "<=") else ceil(right)
+        if left < past:
+            until = min(until, instant - left + past)
+        return verdict, until
+
+
+def evidence_of(profile: Profile, value: Value) -> list[tuple[int, str]]:
+    """Newest events behind a value that is a feature."""
+    return value.recent.read(profile) if isinstance(value, Feature) else []
+
+
+class Member:
+    """`item in [a, b]`: true if equal to one, unknown if only an unknown comparison stands against false."""
+
+    __slots__ = ("_options", "text")
+
+    def __init__(self, comparisons: tuple[Comparison, ...], text: str) -> None:
+        self._options = Any_(comparisons)
+        self.text = text
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        return self._options.test(profile, instant, key)
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        whole = self._options.explain(profile, instant, key)
+        first = whole.parts[0]
+        bound = [part.bound for part in whole.parts]
+        return Explanation(
+            self.text,
+            whole.verdict,
+            whole.until,
+            first.value,
+            "in",
+            bound,
+            first.duration,
+            first.evidence,
+            why=first.why,
+        )
+
+
+class Truth:
+    """A value that stands for itself (`traits.vip`): true or false if it is a boolean, else unknown."""
+
+    __slots__ = ("_value", "text")
+
+    def __init__(self, value: Value) -> None:
+        self._value = value
+        self.text = value.text
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        value, _, until = self._value.value(profile, instant, key)
+        return (value if type(value) is bool else None), until
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        value = self._value.value(profile, instant, key)[0]
+        why = f"{self.text} is no true or false" if verdict is None else None
+        return Explanation(
+            self.text, verdict, until, value, "==", True, False, evidence_of(profile, self._value), why=why
+        )
+
+
+class Exists:
+    """`exists(x)`: whether x is known."""
+
+    __slots__ = ("_value", "text")
+
+    def __init__(self, value: Value, text: str) -> None:
+        self._value = value
+        self.text = text
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        value, _, until = self._value.value(profile, instant, key)
+        return value is not None, until
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        value = self._value.value(profile, instant, key)[0]
+        return Explanation(self.text, verdict, until, value, evidence=evidence_of(profile, self._value))
+
+
+# --- composites ------------------------------------------------------------------------------------------------------
+
+
+class All:
+    """True if all are, false if one is."""
+
+    __slots__ = ("_operands", "text")
+
+    def __init__(self, operands: tuple[Condition, ...]) -> None:
+        self._operands = operands
+        self.text = "all"
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        verdict: bool | None = True
+        until = FOREVER
+        for operand in self._operands:
+            one, end = operand.test(profile, instant, key)
+            if one is False:
+                return False, end
+            if one is None:
+                verdict = None
+            if end < until:
+                until = end
+        return verdict, until
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        parts = [operand.explain(profile, instant, key) for operand in self._operands]
+        return Explanation(self.text, verdict, until, parts=parts)
+
+
+class Any_:
+    """True if one is, false if all are."""
+
+    __slots__ = ("_operands", "text")
+
+    def __init__(self, operands: tuple[Condition, ...]) -> None:
+        self._operands = operands
+        self.text = "any"
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        verdict: bool | None = False
+        until = FOREVER
+        for operand in self._operands:
+            one, end = operand.test(profile, instant, key)
+            if one:
+                return True, end
+            if one is None:
+                verdict = None
+            if end < until:
+                until = end
+        return verdict, until
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        parts = [operand.explain(profile, instant, key) for operand in self._operands]
+        return Explanation(self.text, verdict, until, parts=parts)
+
+
+class AtLeast:
+    """True if n are true, false if no n can be."""
+
+    __slots__ = ("_n", "_operands", "text")
+
+    def __init__(self, n: int, operands: tuple[Condition, ...]) -> None:
+        self._n = n
+        self._operands = operands
+        self.text = f"at least {n}"
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        true = unknown = 0
+        until = FOREVER
+        for operand in self._operands:
+            one, end = operand.test(profile, instant, key)
+            if one:
+                true += 1
+            elif one is None:
+                unknown += 1
+            if end < until:
+                until = end
+        if true >= self._n:
+            return True, until
+        return (None if true + unknown >= self._n else False), until
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        parts = [operand.explain(profile, instant, key) for operand in self._operands]
+        return Explanation(self.text, verdict, until, parts=parts)
+
+
+class Not:
+    """True if the operand is false."""
+
+    __slots__ = ("_operand", "text")
+
+    def __init__(self, operand: Condition) -> None:
+        self._operand = operand
+        self.text = "not"
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        verdict, until = self._operand.test(profile, instant, key)
+        return (None if verdict is None else not verdict), until
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        return Explanation(self.text, verdict, until, parts=[self._operand.explain(profile, instant, key)])
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+class Do:
+    """`{do: sel, last: D}`: at least one event (in (τ − D, τ])."""
+
+    __slots__ = ("_last", "_recents", "_summaries", "text")
+
+    def __init__(
+        self,
+        summaries: tuple[CellSummary, ...],
+        recents: tuple[RecentSummary, ...],
+        last: int | None,
+        text: str,
+    ) -> None:
+        self._summaries = summaries
+        self._recents = recents
+        self._last = last
+        self.text = text
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        newest = max(last_time(profile.units[summary.slot]) for summary in self._summaries)
+        if newest == -FOREVER:
+            return NEVER
+        if self._last is None:
+            return ALWAYS
+        return (True, newest + self._last) if newest > instant - self._last else NEVER
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        recent = sorted(entry for recent in self._recents for entry in recent.read(profile))[-3:]
+        return Explanation(self.text, verdict, until, evidence=recent)
+
+
+class AfterEntry:
+    """`{do: sel}` in an exit: an event added after the entry was decided, not older than the membership's anchor.
+
+    Such a fact is the membership's, not the user's: `profile.facts` lends those of the membership that is being asked.
+    """
+
+    __slots__ = ("_index", "text")
+
+    def __init__(self, index: int, text: str) -> None:
+        self._index = index
+        self.text = text
+
+    def _fact(self, profile: Profile) -> list[Any] | None:
+        fact: list[Any] | None = profile.facts[self._index] if profile.facts else None
+        return fact
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        return NEVER if self._fact(profile) is None else ALWAYS
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        fact = self._fact(profile)
+        return Explanation(self.text, verdict, until, evidence=[] if fact is None else [(fact[0], fact[1])])
+
+
+class PairSequence:
+    """`seq: [{do: A}, {not: C, for: D}]` with the newest A as its anchor: true from A + D on, if no C came since A."""
+
+    __slots__ = ("_span", "_summary", "text")
+
+    def __init__(self, summary: PairSummary, span: int, text: str) -> None:
+        self._summary = summary
+        self._span = span
+        self.text = text
+
+    def anchor(self, profile: Profile, instant: int, key: str | None) -> int | None:
+        """Time of the first step's event."""
+        state = profile.units[self._summary.slot]
+        return None if state is None or state[0] == -FOREVER else state[0]
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        state = profile.units[self._summary.slot]
+        if state is None or state[0] == -FOREVER:
+            return NEVER
+        anchor, anchor_id, closing, closing_id, second, *_ = state
+        if closing >= anchor and (closing != anchor or closing_id != anchor_id or second >= anchor):
+            return NEVER
+        due = anchor + self._span
+        return ALWAYS if instant >= due else (False, due)
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        state = profile.units[self._summary.slot]
+        anchor = self.anchor(profile, instant, key)
+        if anchor is None:
+            return Explanation(self.text, verdict, until)
+        evidence = [(anchor, state[1])]
+        if verdict is False and state[2] >= anchor:
+            evidence.append((state[2], state[3]))
+        waited = state[2] - anchor if state[2] >= anchor else instant - anchor
+        return Explanation(self.text, verdict, until, waited, ">=", self._span, True, evidence)

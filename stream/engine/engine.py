@@ -1,0 +1,303 @@
+"""The engine: records in, segment changes out. Pure: time and state come in as arguments.
+
+Time
+----
+A record of user u with time t is applied in this order:
+
+1. What the log says of time so far is taken in: the watermark W of the records before it, raised first if the log was
+   silent for longer than `idle_after` (an idle partition must not hold time back, and the record times say that it was).
+2. An event later than its record time plus `clock_skew` is set to its record time. One phone with a wrong clock must
+   not fire anybody's timers.
+3. An event that no selector matches and that carries no traits is counted and ignored; a duplicate is dropped.
+4. The user's due instants below max(t, W) are evaluated in order, each at its own instant.
+5. The event is added, and the user is evaluated at max(clock, t). If t lay before the clock, the event is late: it
+   corrects the present, at the clock, and may retract what it shows to have been wrong.
+6. W rises to min(t, record time) − lateness. It never goes back.
+
+Due instants of other users below W fire whenever `tick` is called: nothing in the output depends on when, for each is
+evaluated at its own instant, on a state that only that user's own records change.
+
+A user's clock moves with events and with changes of state, not with waking up: evaluating without a change leaves no
+trace. So summaries forget relative to the clock, never relative to the instant of an evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stream.changes import Change
+from stream.engine.duplicates import hash_id, is_known, remember
+from stream.engine.membership import Decision, Occasion
+from stream.engine.partition import Partition, Profiles, Step
+from stream.engine.plan import Plan, Rule
+from stream.engine.profile import FOREVER, Profile
+from stream.engine.records import make_change
+from stream.engine.traits import write_traits
+from stream.errors import OperatorError
+from stream.events import CLOCK_ADVANCED, Event
+
+_GROWTH = 512
+"""Upper estimate of how many bytes an event adds to a profile, besides its id and traits."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSettings:
+    """How time is told from records. All in milliseconds."""
+
+    lateness: int = 0
+    """How far the watermark stays behind."""
+    clock_skew: int = 300_000
+    """How much later than its record time an event may be."""
+    idle_after: int | None = None
+    """Silence after which a partition's watermark follows record time; None: never."""
+    dedup_window: int = 86_400_000
+    """How long before a user's newest event ids are remembered, inclusive."""
+
+
+class Engine:
+    """Decides segment changes. Holds no state of its own: partitions do."""
+
+    def __init__(
+        self, plan: Plan, settings: TimeSettings | None = None, *, step_bytes: int = 6 * 1024 * 1024
+    ) -> None:
+        self.plan = plan
+        self.settings = settings or TimeSettings()
+        self._step_bytes = step_bytes
+
+    def open(self, profiles: Profiles, marker: bytes | None = None) -> Partition:
+        """A partition on stored profiles; `marker` is that of the last step stored, None for an empty one."""
+        return Partition(self.plan, profiles, marker)
+
+    def step(self, partition: Partition, events: Sequence[Event], next_offset: int) -> Step:
+        """Applies events of one partition in order. `next_offset` follows the last record of the batch.
+
+        If the step would grow beyond its limit, it stops early: `step.consumed` says how many events were applied.
+        """
+        run = _Run(self, partition)
+        step = run.apply(events)
+        partition.next_offset = next_offset if step.consumed == len(events) else events[step.consumed].offset
+        return run.close()
+
+    def tick(self, partition: Partition, watermark: int, limit: int = 1000) -> Step:
+        """Raises the watermark and fires due instants below it, for at most `limit` users."""
+        partition.watermark = max(partition.watermark, watermark)
+        return self._fire(partition, partition.watermark, limit)
+
+    def finish(self, partition: Partition, until: int, limit: int = 1000) -> Step:
+        """Ends a replay: fires due instants ≤ `until`, for at most `limit` users."""
+        return self._fire(partition, until + 1, limit)
+
+    def _fire(self, partition: Partition, before: int, limit: int) -> Step:
+        run = _Run(self, partition)
+        run.fire_all(before, limit)
+        return run.close()
+
+
+class _Run:
+    """One call of the engine: the profiles it touches and what it decides."""
+
+    def __init__(self, engine: Engine, partition: Partition) -> None:
+        self._plan = engine.plan
+        self._rules = engine.plan.rules
+        self._settings = engine.settings
+        self._limit = engine._step_bytes
+        self._partition = partition
+        self._profiles: dict[str, Profile] = {}
+        self._dirty: dict[str, Profile] = {}
+        self._step = Step()
+        self._bytes = 0
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def apply(self, events: Sequence[Event]) -> Step:
+        plan, partition, step, settings = self._plan, self._partition, self._step, self._settings
+        skew, lateness, idle_after = settings.clock_skew, settings.lateness, settings.idle_after
+        route_of = plan.route
+        self._profiles = partition.load(
+            {
+                event.user: None
+                for event in events
+                if event.type != CLOCK_ADVANCED and (route_of(event.type) or event.traits)
+            }
+        )
+        watermark, last_record = partition.watermark, partition.last_record_time
+        for event in events:
+            if self._bytes > self._limit and step.consumed:
+                break
+            step.consumed += 1
+            recorded = event.record_time
+            if idle_after is not None and last_record is not None and recorded - last_record > idle_after:
+                watermark = max(watermark, recorded - idle_after - lateness)
+            last_record = recorded
+            event.clamped = event.time > recorded + skew
+            if event.clamped:
+                event.time = recorded
+                step.counts.clamped += 1
+            if event.type != CLOCK_ADVANCED:
+                self._apply_event(event, watermark)
+            low = (min(recorded, event.time)) - lateness
+            if low > watermark:
+                watermark = low
+        partition.watermark, partition.last_record_time = watermark, last_record
+        return step
+
+    def _apply_event(self, event: Event, watermark: int) -> None:
+        route = self._plan.route(event.type)
+        matched = 0
+        if route is not None:
+            for bit, where in route.selectors:
+                if where is None or where(event) is True:
+                    matched |= bit
+        traits = event.traits
+        has_traits = type(traits) is dict and bool(traits)
+        if not matched and not has_traits:
+            self._step.counts.ignored += 1
+            return
+        profile = self._profiles.get(event.user)
+        hashed = hash_id(event.id)
+        is_new = profile is None
+        if profile is None:
+            profile = Profile(event.user, self._plan.units, len(self._rules))
+            self._profiles[event.user] = profile
+            self._partition.users += 1
+        elif is_known(profile.recent_ids, hashed):
+            self._step.counts.duplicates += 1
+            return
+        if event.user not in self._dirty:
+            self._dirty[event.user] = profile
+            self._bytes += profile.size
+        self._bytes += _GROWTH + 8 * len(event.id) + (300 * len(traits) if has_traits else 0)
+        time = event.time
+        if profile.due < max(time, watermark):
+            self._fire(profile, max(time, watermark))
+        self._add(profile, event, hashed, matched, is_new, has_traits)
+
+    def _add(
+        self, profile: Profile, event: Event, hashed: bytes, matched: int, is_new: bool, has_traits: bool
+    ) -> None:
+        plan = self._plan
+        time = event.time
+        dispatch = plan.dispatch(plan.route(event.type), matched) if matched else None  # type: ignore[arg-type]
+        rules: tuple[int, ...] = dispatch.rules if dispatch is not None else ()
+        if has_traits:
+            rules = tuple(sorted({*rules, *plan.trait_rules}))
+        if is_new:
+            rules = tuple(sorted({*rules, *plan.awake}))
+        is_late = time < profile.clock
+        occasion = Occasion("late_event" if is_late else "event", event, matched)
+        if is_late:
+            looks = ((index, self._rules[index].look(profile, profile.clock)) for index in rules)
+            occasion.before = {index: look for index, look in looks if look is not None}
+        else:
+            profile.clock = time
+        if time > profile.newest:
+            profile.newest = time
+        profile.recent_ids = remember(
+            profile.recent_ids, hashed, time, profile.newest, self._settings.dedup_window
+        )
+        if event.user_id is not None and type(event.anonymous_id) is str and event.anonymous_id:
+            known = profile.ids
+            if known is None or (known[0], known[1]) < (time, event.id):
+                profile.ids = [time, event.id, event.anonymous_id]
+        covered = has_traits
+        if has_traits:
+            write_traits(profile, event)
+        if dispatch is not None:
+            for add in dispatch.adds:
+                if add(profile, event):
+                    covered = True
+            for rule in dispatch.notes:
+                rule.note(profile, event, matched)
+        if is_late:
+            if covered:
+                self._step.counts.late_applied += 1
+            else:
+                self._step.counts.late_expired += 1
+        self._evaluate(profile, profile.clock, rules, occasion)
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def fire_all(self, before: int, limit: int) -> None:
+        """Fires what is due before an instant, for at most `limit` users and within the step's size."""
+        partition = self._partition
+        while limit > 0 and self._bytes <= self._limit:
+            users = partition.take_due(before, min(limit, 256))
+            if not users:
+                break
+            limit -= len(users)
+            for user, profile in partition.load(users).items():
+                self._profiles[user] = profile
+                if profile.due < before and self._fire(profile, before):
+                    self._dirty[user] = profile
+                    self._bytes += profile.size
+                else:
+                    partition.schedule(user, profile.due)
+        next_due = partition.next_due
+        self._step.more = next_due is not None and next_due < before
+
+    def _fire(self, profile: Profile, before: int) -> bool:
+        """Evaluates the user's due instants below `before` in order, each at its own; True if anything changed."""
+        changed = False
+        while (due := profile.due) < before:
+            self._step.fired.append(due)
+            changed |= self._evaluate(profile, due, (), Occasion("timer"))
+            if profile.due <= due:
+                raise OperatorError(
+                    f"timers of user {profile.user!r} do not advance beyond {due}; please report this"
+                )
+        return changed
+
+    def _evaluate(self, profile: Profile, instant: int, rules: tuple[int, ...], occasion: Occasion) -> bool:
+        """Asks `rules`, those that are due, and those that refer to one that changed; True if any changed state."""
+        todo = list(rules)
+        if profile.due <= instant:
+            todo = sorted({*todo, *(index for index, due in enumerate(profile.dues) if due <= instant)})
+        changed = False
+        position = 0
+        while position < len(todo):
+            rule = self._rules[todo[position]]
+            position += 1
+            if rule.evaluate(profile, instant, occasion, self._record):
+                changed = True
+                if rule.dependents:
+                    todo[position:] = sorted({*todo[position:], *rule.dependents})
+        if changed and instant > profile.clock:
+            profile.clock = instant
+        return changed
+
+    def _record(
+        self, rule: Rule, profile: Profile, instant: int, occasion: Occasion, decision: Decision
+    ) -> str:
+        change = make_change(rule, profile, instant, occasion, decision)
+        self._step.changes.append(change)
+        self._bytes += 2 * len(change.value) + 512  # published again as the membership's last change
+        self._count(rule, change, decision)
+        return change.event_id
+
+    def _count(self, rule: Rule, change: Change, decision: Decision) -> None:
+        members, tiers = self._partition.members, self._partition.tiers
+        if rule.kind == "segment":
+            if change.type != "renewed":
+                members[rule.name] = members.get(rule.name, 0) + (1 if change.type == "entered" else -1)
+            return
+        for tier, change_by in ((decision.previous, -1), (decision.value, 1)):
+            if tier is not None:
+                tiers[(rule.name, tier)] = tiers.get((rule.name, tier), 0) + change_by
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> Step:
+        """Encodes what changed."""
+        step, partition = self._step, self._partition
+        layout = self._plan.layout
+        for user, profile in self._dirty.items():
+            step.profiles[user] = profile.encode(layout)
+            due = profile.due
+            if due < FOREVER:
+                partition.schedule(user, due)
+        partition.hold(step.profiles)
+        step.counts.consumed = step.consumed
+        step.next_offset, step.watermark = partition.next_offset, partition.watermark
+        step.marker = partition.marker()
+        return step

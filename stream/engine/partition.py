@@ -1,0 +1,209 @@
+"""One partition's state as the engine sees it: profiles, timers, the watermark, and what is decided but not yet stored.
+
+A step reads profiles from the store and answers the new ones; whoever runs the engine writes them. Until it says so
+(`settle`), the partition answers from its own overlay, so that the next step can be computed while this one is still
+being acknowledged.
+
+Timers are derived from profiles: a profile knows its next due instant. Per user one instant is queued, at or before the
+true one; when it comes, the profile is read, and what is not due yet is queued again. So an active user, whose due
+instant moves with every event, costs one queue entry, not one per event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
+from typing import Any, Protocol
+
+import msgspec
+
+from stream.engine.plan import Plan
+from stream.engine.profile import FOREVER, Profile, decode_profile, due_of
+from stream.errors import OperatorError
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+MARKER_VERSION = 1
+
+
+class Profiles(Protocol):
+    """Where encoded profiles are kept."""
+
+    def get_many(self, users: list[str]) -> list[bytes | None]:
+        """The profiles of `users`, in their order."""
+
+    def scan(self) -> Iterable[tuple[str, bytes]]:
+        """Every user and profile, in any order."""
+
+
+class Step:
+    """What one call of the engine decided. Empty of profiles and changes if nothing was."""
+
+    __slots__ = (
+        "changes",
+        "consumed",
+        "counts",
+        "fired",
+        "marker",
+        "more",
+        "next_offset",
+        "profiles",
+        "watermark",
+    )
+
+    def __init__(self) -> None:
+        self.consumed = 0
+        """How many of the events given were applied; fewer than all when the step would have grown too large."""
+        self.next_offset = 0
+        self.watermark = -FOREVER
+        self.more = False
+        """Due instants below the watermark remain: call again."""
+        self.profiles: dict[str, bytes | None] = {}
+        self.marker = b""
+        """The partition's position and watermark after this step, for `Engine.open`."""
+        self.changes: list[Any] = []
+        self.fired: list[int] = []
+        """Due instants that fired."""
+        self.counts = Counts()
+
+
+class Counts:
+    """What happened to the events of a step."""
+
+    __slots__ = ("clamped", "consumed", "duplicates", "ignored", "late_applied", "late_expired")
+
+    def __init__(self) -> None:
+        self.consumed = 0
+        self.ignored = 0
+        self.duplicates = 0
+        self.clamped = 0
+        self.late_applied = 0
+        self.late_expired = 0
+
+
+class Partition:
+    """State of one partition. Made by `Engine.open`."""
+
+    def __init__(self, plan: Plan, profiles: Profiles, marker: bytes | None) -> None:
+        self._plan = plan
+        self._profiles = profiles
+        self._overlay: dict[str, list[bytes | None]] = {}
+        self._queued: dict[str, int] = {}
+        self._queue: list[tuple[int, str]] = []
+        self.next_offset = 0
+        self.watermark = -FOREVER
+        self.last_record_time: int | None = None
+        """Record time of the newest record read, for the idle rule."""
+        self.users = 0
+        self.members: dict[str, int] = {}
+        """Members per segment; with `for_each`, memberships."""
+        self.tiers: dict[tuple[str, str], int] = {}
+        """Users per (ladder, tier)."""
+        if marker is not None:
+            self._restore(marker)
+        self._rebuild_timers()
+
+    # --- marker ------------------------------------------------------------------------------------------------------
+
+    def marker(self) -> bytes:
+        """Everything but the profiles, encoded."""
+        tiers = [[ladder, tier, count] for (ladder, tier), count in self.tiers.items()]
+        return _encode(
+            (
+                MARKER_VERSION,
+                self._plan.hash,
+                self._plan.layout,
+                self.next_offset,
+                self.watermark,
+                self.last_record_time,
+                self.users,
+                self.members,
+                tiers,
+            )
+        )
+
+    def _restore(self, marker: bytes) -> None:
+        version, hash_, layout, *rest = _decode(marker)
+        if version != MARKER_VERSION:
+            raise OperatorError(
+                f"the state was written with marker version {version}, this release reads {MARKER_VERSION}"
+            )
+        if hash_ != self._plan.hash or layout != self._plan.layout:
+            raise OperatorError(
+                "the state was written under other definitions: start with those, or with an empty state and an input "
+                "read from its beginning"
+            )
+        self.next_offset, self.watermark, self.last_record_time, self.users, self.members, tiers = rest
+        self.tiers = {(ladder, tier): count for ladder, tier, count in tiers}
+
+    # --- profiles ----------------------------------------------------------------------------------------------------
+
+    def load(self, users: Iterable[str]) -> dict[str, Profile]:
+        """The profiles of those of `users` who have one."""
+        found: dict[str, Profile] = {}
+        missing: list[str] = []
+        for user in users:
+            pending = self._overlay.get(user)
+            if pending is None:
+                missing.append(user)
+            elif (raw := pending[-1]) is not None:
+                found[user] = decode_profile(user, raw)
+        if missing:
+            for user, stored in zip(missing, self._profiles.get_many(missing), strict=True):
+                if stored is not None:
+                    found[user] = decode_profile(user, stored)
+        return found
+
+    def hold(self, profiles: dict[str, bytes | None]) -> None:
+        """Keeps a step's profiles until they are stored."""
+        for user, raw in profiles.items():
+            self._overlay.setdefault(user, []).append(raw)
+
+    def settle(self, step: Step) -> None:
+        """The profiles of a step are in the store. Steps are settled in the order in which they were made."""
+        for user in step.profiles:
+            pending = self._overlay[user]
+            del pending[0]
+            if not pending:
+                del self._overlay[user]
+
+    # --- timers ------------------------------------------------------------------------------------------------------
+
+    def schedule(self, user: str, due: int) -> None:
+        """Sees to it that the user is looked at no later than `due`."""
+        if due < self._queued.get(user, FOREVER):
+            self._queued[user] = due
+            heappush(self._queue, (due, user))
+
+    def take_due(self, before: int, limit: int) -> list[str]:
+        """At most `limit` users who may have something due before an instant; they are no longer queued."""
+        queue, queued = self._queue, self._queued
+        users: list[str] = []
+        while queue and queue[0][0] < before and len(users) < limit:
+            due, user = heappop(queue)
+            if queued.get(user) == due:
+                del queued[user]
+                users.append(user)
+        return users
+
+    @property
+    def next_due(self) -> int | None:
+        """The earliest queued instant: nothing is due before it."""
+        while self._queue and self._queued.get(self._queue[0][1]) != self._queue[0][0]:
+            heappop(self._queue)
+        return self._queue[0][0] if self._queue else None
+
+    @property
+    def timers_pending(self) -> int:
+        """Users with a due instant ahead."""
+        return len(self._queued)
+
+    def _rebuild_timers(self) -> None:
+        self.users = 0
+        for user, raw in self._profiles.scan():
+            self.users += 1
+            due = due_of(raw)
+            if due < FOREVER:
+                self._queued[user] = due
+        self._queue = [(due, user) for user, due in self._queued.items()]
+        heapify(self._queue)

@@ -1,0 +1,196 @@
+"""Selectors: does an event match? `where` sees the event only, and an unknown verdict does not match."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import asin, cos, radians, sin, sqrt
+from operator import add, mul, sub
+from typing import Any
+
+from stream.definitions.model import (
+    Arithmetic,
+    Call,
+    Comparison,
+    Constant,
+    Expression,
+    Logic,
+    Membership,
+    Name,
+    Selector,
+)
+from stream.engine.conditions import OPERATORS, comparable
+from stream.engine.values import EARTH_RADIUS_KM, NUMBERS
+from stream.events import Event, read_field
+
+Ask = Callable[[Any], Any]
+"""A value read from an event, or inside `any(items, …)` from a line; None is unknown."""
+
+
+def compile_where(selector: Selector) -> Callable[[Event], bool | None] | None:
+    """The selector's `where` as a function; None if it has none."""
+    return None if selector.where is None else compile_expression(selector.where, read_field)
+
+
+def compile_expression(expression: Expression, reader: Callable[[str], Ask]) -> Ask:
+    """An expression over one event (or line) as a function of it."""
+    match expression:
+        case Constant(value=value):
+            return lambda event: value
+        case Name(path=path):
+            return reader(path)
+        case Comparison(operator=operator, left=left, right=right):
+            return _comparison(operator, compile_expression(left, reader), compile_expression(right, reader))
+        case Membership(item=item, options=options):
+            read = compile_expression(item, reader)
+            return _disjunction(
+                [_comparison("==", read, compile_expression(option, reader)) for option in options]
+            )
+        case Logic(operator=operator, operands=operands):
+            asks = [_truth(compile_expression(operand, reader)) for operand in operands]
+            if operator == "not":
+                return _negation(asks[0])
+            return _conjunction(asks) if operator == "and" else _disjunction(asks)
+        case Arithmetic(operator=operator, left=left, right=right):
+            return _arithmetic(operator, compile_expression(left, reader), compile_expression(right, reader))
+        case Call(function=function, arguments=arguments):
+            return _call(function, arguments, reader)
+
+
+def _comparison(operator: str, left: Ask, right: Ask) -> Ask:
+    apply = OPERATORS[operator]
+    equality = operator in ("==", "!=")
+
+    def ask(event: Any) -> bool | None:
+        a, b = left(event), right(event)
+        if a is None or b is None or not comparable(a, b):
+            return None
+        if type(a) is not str and type(a) not in NUMBERS and not (equality and type(a) is bool):
+            return None
+        return apply(a, b)
+
+    return ask
+
+
+def _truth(read: Ask) -> Ask:
+    def ask(event: Any) -> bool | None:
+        value = read(event)
+        return value if type(value) is bool else None
+
+    return ask
+
+
+def _negation(operand: Ask) -> Ask:
+    def ask(event: Any) -> bool | None:
+        verdict = operand(event)
+        return None if verdict is None else not verdict
+
+    return ask
+
+
+def _conjunction(operands: list[Ask]) -> Ask:
+    def ask(event: Any) -> bool | None:
+        return conjoin(operand(event) for operand in operands)
+
+    return ask
+
+
+def _disjunction(operands: list[Ask]) -> Ask:
+    def ask(event: Any) -> bool | None:
+        return disjoin(operand(event) for operand in operands)
+
+    return ask
+
+
+def conjoin(verdicts: Iterable[bool | None]) -> bool | None:
+    """Kleene's `and`."""
+    known: bool | None = True
+    for verdict in verdicts:
+        if verdict is False:
+            return False
+        if verdict is None:
+            known = None
+    return known
+
+
+def disjoin(verdicts: Iterable[bool | None]) -> bool | None:
+    """Kleene's `or`."""
+    known: bool | None = False
+    for verdict in verdicts:
+        if verdict:
+            return True
+        if verdict is None:
+            known = None
+    return known
+
+
+def _arithmetic(operator: str, left: Ask, right: Ask) -> Ask:
+    apply = {"+": add, "-": sub, "*": mul}.get(operator)
+
+    def ask(event: Any) -> float | None:
+        a, b = left(event), right(event)
+        if type(a) not in NUMBERS or type(b) not in NUMBERS:
+            return None
+        if apply is None:
+            return None if b == 0 else float(a) / float(b)
+        result: float = apply(float(a), float(b))
+        return result
+
+    return ask
+
+
+def _call(function: str, arguments: tuple[Expression, ...], reader: Callable[[str], Ask]) -> Ask:
+    if (
+        function in ("any", "all", "sum", "count")
+        and isinstance(arguments[0], Name)
+        and arguments[0].path == "items"
+    ):
+        return _lines(function, arguments[1], reader)
+    asks = [compile_expression(argument, reader) for argument in arguments]
+    if function == "exists":
+        return lambda event: asks[0](event) is not None
+    if function == "coalesce":
+        return lambda event: next(
+            (value for value in (ask(event) for ask in asks) if value is not None), None
+        )
+    apply = {"min": min, "max": max, "abs": abs, "distance_km": distance_km}[function]
+
+    def ask(event: Any) -> Any:
+        values = [ask(event) for ask in asks]
+        return apply(*values) if all(type(value) in NUMBERS for value in values) else None
+
+    return ask
+
+
+def _lines(function: str, inner: Expression, reader: Callable[[str], Ask]) -> Ask:
+    """`any`, `all`, `sum`, `count` over the lines of the event; a bare name inside is a field of the line."""
+
+    def read_line(path: str) -> Ask:
+        head, _, rest = path.partition(".")
+        if head in ("props", "context", "traits") and rest:
+            read_event = reader(path)
+            return lambda pair: read_event(pair[0])
+        return lambda pair: pair[1].get(path) if type(pair[1]) is dict else None
+
+    ask_line = compile_expression(inner, read_line)
+
+    def ask(event: Any) -> Any:
+        lines = event.items
+        if type(lines) is not list:
+            return None
+        answers = [ask_line((event, line)) for line in lines]
+        if function == "any":
+            return disjoin(answers)
+        if function == "all":
+            return conjoin(answers)
+        if function == "count":
+            return sum(1 for answer in answers if answer is True)
+        return sum(float(answer) for answer in answers if type(answer) in NUMBERS)
+
+    return ask
+
+
+def distance_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
+    """Great-circle distance by the haversine formula on the mean Earth radius; degrees in, kilometres out."""
+    lat1, lon1, lat2, lon2 = (radians(degrees) for degrees in (lat1, lon1, lat2, lon2))
+    h = sin((lat2 - lat1) / 2) ** 2 + cos(lat1) * cos(lat2) * sin((lon2 - lon1) / 2) ** 2
+    return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(h)))

@@ -1,0 +1,57 @@
+"""Traits: facts about a user, as the last write of each leaf by (time, id).
+
+`null` deletes a leaf, and a scalar or null at an ancestor deletes what is older below it. A deletion is itself a write
+and stays remembered, so that an older write that arrives late does not come back to life.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stream.engine.cells import to_scalar
+from stream.engine.profile import Profile
+from stream.events import Event
+
+CAPACITY = 256
+"""Leaves kept per user, the newest writes."""
+
+
+def write_traits(profile: Profile, event: Event) -> None:
+    """Adds the event's traits, which must be a non-empty object."""
+    traits = profile.traits
+    _write(traits, event.traits, "", event.time, event.id)
+    if len(traits) > CAPACITY:
+        for _, _, path in sorted((entry[0], entry[1], path) for path, entry in traits.items())[
+            : len(traits) - CAPACITY
+        ]:
+            del traits[path]
+
+
+def _write(traits: dict[str, list[Any]], node: dict[str, Any], prefix: str, time: int, event_id: str) -> None:
+    for name, value in node.items():
+        path = prefix + name
+        if type(value) is dict:
+            if value:
+                _write(traits, value, path + ".", time, event_id)
+            continue
+        known = traits.get(path)
+        if known is not None and (known[0], known[1]) > (time, event_id):
+            continue
+        if _is_dead(traits, path, time, event_id):
+            continue
+        traits[path] = [time, event_id, to_scalar(value)]
+        below = path + "."
+        for other in [other for other in traits if other.startswith(below)]:
+            if (traits[other][0], traits[other][1]) < (time, event_id):
+                del traits[other]
+
+
+def _is_dead(traits: dict[str, list[Any]], path: str, time: int, event_id: str) -> bool:
+    """Whether a newer scalar or null at an ancestor has deleted this leaf."""
+    at = path.rfind(".")
+    while at != -1:
+        ancestor = traits.get(path[:at])
+        if ancestor is not None and (ancestor[0], ancestor[1]) > (time, event_id):
+            return True
+        at = path.rfind(".", 0, at)
+    return False

@@ -1,0 +1,387 @@
+"""Values as functions of time.
+
+A node answers `value(profile, instant, key)` with (value, slope, until): the value at the instant, how much it grows per
+millisecond, and the first later instant at which that line may end. An unknown value is None. Numbers are doubles:
+sums become doubles here, where something reads them, and whole milliseconds stay integers, which compare exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from math import asin, cos, radians, sin, sqrt
+from operator import add, mul, sub
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from stream.engine import calendar
+from stream.engine.cells import FIRST, FIRST_VALUE, HIGH, LAST, LAST_VALUE, LOW, MICRO, TOTAL, Cell, N
+from stream.engine.profile import FOREVER, Profile
+from stream.engine.summaries import CellSummary, RecentSummary, WindowSummary
+
+Answer = tuple[Any, float, int]
+UNKNOWN: Answer = (None, 0, FOREVER)
+EARTH_RADIUS_KM = 6371.0088  # mean radius R1 of the IUGG
+
+
+class Value(Protocol):
+    """A value that may change with time."""
+
+    text: str
+    """How the author would write it."""
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        """(value, slope, until) at an instant."""
+
+
+class Constant:
+    """A literal."""
+
+    __slots__ = ("_answer", "text")
+
+    def __init__(self, value: Any, text: str) -> None:
+        self._answer: Answer = (value, 0, FOREVER)
+        self.text = text
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        return self._answer
+
+
+# --- features --------------------------------------------------------------------------------------------------------
+
+
+class Feature:
+    """A number or value of the cell of what a window holds. One subclass per aggregate, each with its formula."""
+
+    __slots__ = ("_min_n", "_summary", "recent", "text")
+
+    def __init__(
+        self, name: str, summary: CellSummary | WindowSummary, recent: RecentSummary, min_n: int
+    ) -> None:
+        self.text = name
+        self.recent = recent
+        self._summary = summary
+        self._min_n = min_n
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        cell, until = self._summary.read(profile, instant)
+        if cell is None:
+            return (self.of_nothing() if self._min_n == 0 else None, 0, until)
+        if cell[N] < self._min_n:
+            return (None, 0, until)
+        return self.of_cell(cell, instant, until)
+
+    def of_nothing(self) -> Any:
+        """The value of an empty window."""
+        return None
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        raise AssertionError("an aggregate defines this")
+
+
+class Count(Feature):
+    """Number of events; 0 of nothing."""
+
+    __slots__ = ()
+
+    def of_nothing(self) -> Any:
+        return 0
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        return (cell[N], 0, until)
+
+
+class Sum(Feature):
+    """Sum of a field, exact in multiples of 1e-6; 0 of nothing."""
+
+    __slots__ = ()
+
+    def of_nothing(self) -> Any:
+        return 0
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        return (cell[TOTAL] / MICRO, 0, until)
+
+
+class Mean(Feature):
+    """Sum of a field divided by the number of events that carry it; unknown of nothing."""
+
+    __slots__ = ()
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        return (cell[TOTAL] / MICRO / cell[N], 0, until)
+
+
+class Min(Feature):
+    """Smallest value of a field; unknown of nothing."""
+
+    __slots__ = ()
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        return (cell[LOW], 0, until)
+
+
+class Max(Feature):
+    """Largest value of a field; unknown of nothing."""
+
+    __slots__ = ()
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        return (cell[HIGH], 0, until)
+
+
+class FirstValue(Feature):
+    """Value of a field at the earliest (time, id); unknown of nothing."""
+
+    __slots__ = ()
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        return (cell[FIRST_VALUE], 0, until)
+
+
+class LastValue(Feature):
+    """Value of a field at the latest (time, id); unknown of nothing."""
+
+    __slots__ = ()
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        return (cell[LAST_VALUE], 0, until)
+
+
+class SinceFirst(Feature):
+    """τ − time of the earliest event, in milliseconds; unknown of nothing."""
+
+    __slots__ = ()
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        return (instant - cell[FIRST], 1, until)
+
+
+class SinceLast(Feature):
+    """τ − time of the latest event, in milliseconds; unknown of nothing."""
+
+    __slots__ = ()
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        return (instant - cell[LAST], 1, until)
+
+
+class MeanGap(Feature):
+    """(last − first) / (n − 1), in milliseconds: closed gaps only, so silence does not inflate it; unknown below 2."""
+
+    __slots__ = ()
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        if cell[N] < 2:
+            return (None, 0, until)
+        return ((cell[LAST] - cell[FIRST]) / (cell[N] - 1), 0, until)
+
+
+# --- facts about the user --------------------------------------------------------------------------------------------
+
+
+class Trait:
+    """`traits.x`: the last write of a leaf."""
+
+    __slots__ = ("_path", "text")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.text = f"traits.{path}"
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        entry = profile.traits.get(self._path)
+        return UNKNOWN if entry is None else (entry[2], 0, FOREVER)
+
+
+# --- arithmetic ------------------------------------------------------------------------------------------------------
+
+
+class Arithmetic:
+    """`+ - * /` on doubles; unknown if an operand is, or is no number; x / 0 is unknown."""
+
+    __slots__ = ("_apply", "_left", "_operator", "_right", "text")
+
+    _OPERATORS: dict[str, Callable[[float, float], float]] = {"+": add, "-": sub, "*": mul}
+
+    def __init__(self, operator: str, left: Value, right: Value, text: str) -> None:
+        self._operator = operator
+        self._apply = self._OPERATORS.get(operator)
+        self._left = left
+        self._right = right
+        self.text = text
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        left, left_slope, left_until = self._left.value(profile, instant, key)
+        right, right_slope, right_until = self._right.value(profile, instant, key)
+        until = min(left_until, right_until)
+        if type(left) not in NUMBERS or type(right) not in NUMBERS:
+            return (None, 0, until)
+        left, right = float(left), float(right)
+        if self._apply is None:
+            return (None, 0, until) if right == 0 else (left / right, left_slope / right, until)
+        value = self._apply(left, right)
+        if self._operator == "*":
+            return (value, left_slope * right + right_slope * left, until)
+        return (value, self._apply(left_slope, right_slope), until)
+
+
+NUMBERS = (int, float)
+
+
+class Extreme:
+    """`min` and `max`. Of moving operands the line holds until another one could take over."""
+
+    __slots__ = ("_operands", "_sign", "text")
+
+    def __init__(self, sign: int, operands: tuple[Value, ...], text: str) -> None:
+        self._sign = sign
+        self._operands = operands
+        self.text = text
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        sign = self._sign
+        answers = [operand.value(profile, instant, key) for operand in self._operands]
+        until = min(answer[2] for answer in answers)
+        if any(type(answer[0]) not in NUMBERS for answer in answers):
+            return (None, 0, until)
+        best, slope = max(((sign * value, sign * slope) for value, slope, _ in answers))
+        for value, other_slope, _ in answers:
+            # A line that is behind and steeper overtakes after this many milliseconds. The step is cut down and never
+            # below one: waking early costs an evaluation, waking late would be wrong.
+            gain = sign * other_slope - slope
+            if gain > 0:
+                until = min(until, instant + max(1, int((best - sign * value) / gain)))
+        return (sign * best, sign * slope, until)
+
+
+class Absolute:
+    """`abs`. A moving operand turns around at zero."""
+
+    __slots__ = ("_operand", "text")
+
+    def __init__(self, operand: Value, text: str) -> None:
+        self._operand = operand
+        self.text = text
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        value, slope, until = self._operand.value(profile, instant, key)
+        if type(value) not in NUMBERS:
+            return (None, 0, until)
+        if slope and value * slope < 0:
+            until = min(until, instant + max(1, int(-value / slope)))
+        if value < 0 or (value == 0 and slope < 0):
+            return (-value, -slope, until)
+        return (value, slope, until)
+
+
+class Coalesce:
+    """The first operand that is known."""
+
+    __slots__ = ("_operands", "text")
+
+    def __init__(self, operands: tuple[Value, ...], text: str) -> None:
+        self._operands = operands
+        self.text = text
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        until = FOREVER
+        for operand in self._operands:
+            value, slope, end = operand.value(profile, instant, key)
+            until = min(until, end)
+            if value is not None:
+                return (value, slope, until)
+        return (None, 0, until)
+
+
+# --- time and place --------------------------------------------------------------------------------------------------
+
+
+class LocalTime:
+    """`local_hour()`, `local_weekday()` (ISO, 1 = Monday), `local_date()` (2026-11-21): what the wall clock shows."""
+
+    __slots__ = ("_function", "_periods", "text")
+
+    def __init__(self, function: str, timezone: str) -> None:
+        self._function = function
+        self._periods = calendar.Periods("hour" if function == "local_hour" else "day", timezone)
+        self.text = f"{function}()"
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        wall = calendar.to_local(instant, self._periods.zone)
+        _, end = self._periods.bounds(instant)
+        if self._function == "local_hour":
+            return (wall.hour, 0, end)
+        if self._function == "local_weekday":
+            return (wall.isoweekday(), 0, end)
+        return (wall.date().isoformat(), 0, end)
+
+
+class Age:
+    """`age(date)`: whole years since a date, in the file's time zone; it grows at local midnight of the anniversary."""
+
+    __slots__ = ("_date", "_zone", "text")
+
+    def __init__(self, date: Value, timezone: str, text: str) -> None:
+        self._date = date
+        self._zone = ZoneInfo(timezone)
+        self.text = text
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        value, _, until = self._date.value(profile, instant, key)
+        born = calendar.parse_date(value)
+        if born is None:
+            return (None, 0, until)
+        today = calendar.to_local(instant, self._zone).date()
+        year = today.year if today < calendar.anniversary(born, today.year) else today.year + 1
+        years = year - 1 - born.year
+        return (years, 0, min(until, _midnight(calendar.anniversary(born, year), self._zone)))
+
+
+class UntilAnniversary:
+    """`until_anniversary(date)`: 0 all through the day, else milliseconds to its local midnight."""
+
+    __slots__ = ("_date", "_zone", "text")
+
+    def __init__(self, date: Value, timezone: str, text: str) -> None:
+        self._date = date
+        self._zone = ZoneInfo(timezone)
+        self.text = text
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        value, _, until = self._date.value(profile, instant, key)
+        born = calendar.parse_date(value)
+        if born is None:
+            return (None, 0, until)
+        today = calendar.to_local(instant, self._zone).date()
+        day = calendar.anniversary(born, today.year)
+        if day == today:
+            return (0, 0, min(until, _midnight(today + timedelta(days=1), self._zone)))
+        if day < today:
+            day = calendar.anniversary(born, today.year + 1)
+        midnight = _midnight(day, self._zone)
+        return (midnight - instant, -1, min(until, midnight))
+
+
+def _midnight(day: Any, zone: ZoneInfo) -> int:
+    return calendar.from_local(calendar.datetime(day.year, day.month, day.day), zone)
+
+
+class Distance:
+    """`distance_km(lat, lon, lat, lon)`: great-circle distance by the haversine formula on the mean Earth radius."""
+
+    __slots__ = ("_operands", "text")
+
+    def __init__(self, operands: tuple[Value, ...], text: str) -> None:
+        self._operands = operands
+        self.text = text
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        answers = [operand.value(profile, instant, key) for operand in self._operands]
+        until = min(answer[2] for answer in answers)
+        places = [answer[0] for answer in answers]
+        if any(type(place) not in NUMBERS for place in places):
+            return (None, 0, until)
+        lat1, lon1, lat2, lon2 = (radians(place) for place in places)
+        h = sin((lat2 - lat1) / 2) ** 2 + cos(lat1) * cos(lat2) * sin((lon2 - lon1) / 2) ** 2
+        return (2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(h))), 0, until)

@@ -1,0 +1,269 @@
+"""Windows: which of a selector's events count at an instant, and until when that stays so.
+
+A window keeps its newest 64 entries exactly. Older ones fold into panes on a fixed grid, each a cell that counts whole:
+it is inside as long as its newest entry is. So a count that is compared with a bound of at most 64 is exact to the
+millisecond whatever the traffic, memory is bounded, and the state is a function of the set of events: which entries are
+the newest 64, and which pane an older one falls into, does not depend on the order in which they came.
+
+For the same reason an entry is forgotten only when its whole pane is out of reach (`Window.cut`), never one by one: a
+late event may still fold it into a pane that counts.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from typing import Any, Protocol
+
+from stream.durations import DAY, HOUR
+from stream.engine.calendar import Periods
+from stream.engine.cells import FIRST, LAST, Cell
+from stream.engine.profile import FOREVER, Profile
+
+EXACT = 64
+"""Entries that a window keeps exactly."""
+PANES = 64
+HOURLY = 7 * DAY
+DAILY = 400 * DAY
+
+Pane = list[Any]
+"""[start, *cell]"""
+
+
+class Selection:
+    """What is inside: the entries [low, high) and the panes, unchanged before `until`."""
+
+    __slots__ = ("high", "low", "panes", "until")
+
+    def __init__(self, low: int, high: int, panes: list[Cell], until: int) -> None:
+        self.low = low
+        self.high = high
+        self.panes = panes
+        self.until = until
+
+
+class Window(Protocol):
+    """A window over sorted times and panes."""
+
+    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+        """What is inside at `instant`."""
+
+    def pane_start(self, time: int, newest: int) -> int:
+        """The pane that an entry at `time` folds into when the newest is at `newest`."""
+
+    def cut(self, clock: int) -> int:
+        """Entries before this can never count again, and neither can a pane that they would fold into."""
+
+
+NO_PANES: list[Cell] = []
+
+
+class Last:
+    """`last: D`: τ − D < e ≤ τ."""
+
+    __slots__ = ("_step", "length")
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._step = -(-length // PANES)
+
+    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+        after = instant - self.length
+        low = bisect_right(times, after)
+        until = times[low] + self.length if low < len(times) else FOREVER
+        if not panes or low:  # entries are newer than every pane: if one is out, so are all panes
+            return Selection(low, len(times), NO_PANES, until)
+        inside = [pane[1:] for pane in panes if pane[1 + LAST] > after]
+        for cell in inside:
+            until = min(until, cell[LAST] + self.length)
+        return Selection(low, len(times), inside, until)
+
+    def pane_start(self, time: int, newest: int) -> int:
+        return time // self._step * self._step
+
+    def cut(self, clock: int) -> int:
+        return (clock - self.length + 1) // self._step * self._step
+
+
+class Between(Last):
+    """`between: [A, B]`: τ − A < e ≤ τ − B."""
+
+    __slots__ = ("_until",)
+
+    def __init__(self, length: int, until: int) -> None:
+        super().__init__(length)
+        self._until = until
+
+    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+        after, last = instant - self.length, instant - self._until
+        low, high = bisect_right(times, after), bisect_right(times, last)
+        until = FOREVER
+        if low < high:
+            until = times[low] + self.length
+        if high < len(times):
+            until = min(until, times[high] + self._until)
+        inside = []
+        for pane in panes:
+            cell = pane[1:]
+            if cell[LAST] > last:
+                until = min(until, cell[LAST] + self._until)
+            elif cell[LAST] > after:
+                inside.append(cell)
+                until = min(until, cell[LAST] + self.length)
+        return Selection(low, high, inside, until)
+
+
+class Suffix:
+    """Windows that reach from some instant to now, with panes of UTC hours, days, and one for all that is older."""
+
+    __slots__ = ()
+
+    def pane_start(self, time: int, newest: int) -> int:
+        if time >= (newest - HOURLY) // DAY * DAY:
+            return time // HOUR * HOUR
+        if time >= (newest - DAILY) // DAY * DAY:
+            return time // DAY * DAY
+        return -FOREVER
+
+    def cut(self, clock: int) -> int:
+        return -FOREVER
+
+
+def select_from(times: list[int], panes: list[Pane], start: int, until: int) -> Selection:
+    """Everything from `start` on."""
+    low = bisect_left(times, start)
+    if low:
+        return Selection(low, len(times), NO_PANES, until)
+    return Selection(0, len(times), [pane[1:] for pane in panes if pane[1 + LAST] >= start], until)
+
+
+class Calendar(Suffix):
+    """`calendar: day`: e is in the current local period."""
+
+    __slots__ = ("_periods",)
+
+    def __init__(self, periods: Periods) -> None:
+        self._periods = periods
+
+    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+        start, end = self._periods.bounds(instant)
+        selection = select_from(times, panes, start, end)
+        if selection.low == selection.high and not selection.panes:
+            selection.until = FOREVER  # empty stays empty until an event comes
+        return selection
+
+    def cut(self, clock: int) -> int:
+        return self._periods.bounds(clock)[0] // DAY * DAY if clock > -FOREVER else -FOREVER
+
+
+class Since(Suffix):
+    """`since: sel2`: e ≥ time of the last sel2; before the first, lifetime. `slot` holds the times of sel2."""
+
+    __slots__ = ("_slot",)
+
+    def __init__(self, slot: int) -> None:
+        self._slot = slot
+
+    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+        cell = profile.units[self._slot]
+        return select_from(times, panes, -FOREVER if cell is None else cell[LAST], FOREVER)
+
+
+class Session(Suffix):
+    """`session: GAP`: the newest run of events at most GAP apart, while the last is at most GAP ago.
+
+    The run is one of the selector's events of any key. `slot` holds all of them where this window splits by key.
+    """
+
+    __slots__ = ("_gap", "_slot")
+
+    def __init__(self, gap: int, slot: int | None) -> None:
+        self._gap = gap
+        self._slot = slot
+
+    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+        run_times, run_panes = times, panes
+        if self._slot is not None:
+            state = profile.units[self._slot]
+            run_times, run_panes = (state[TIMES], state[PANED]) if state is not None else ([], [])
+        if not run_times or instant - run_times[-1] > self._gap:
+            return Selection(len(times), len(times), NO_PANES, FOREVER)
+        until = run_times[-1] + self._gap + 1
+        start = run_times[-1]
+        for time in reversed(run_times):
+            if start - time > self._gap:
+                return select_from(times, panes, start, until)
+            start = time
+        for pane in reversed(run_panes):
+            if start - pane[1 + LAST] > self._gap:
+                break
+            start = pane[1 + FIRST]
+        return select_from(times, panes, start, until)
+
+
+TIMES, VALUES, IDS, PANED = 0, 1, 2, 3
+
+
+def insert(
+    state: list[Any], window: Window, shape: Any, time: int, event_id: str, value: Any, clock: int
+) -> bool:
+    """Adds an entry to [times, values or None, ids or None, panes]; False if its time is out of reach for good."""
+    cut = window.cut(clock)
+    if time < cut:
+        return False
+    times, values, ids, panes = state
+    if not times or time > times[-1]:
+        at = len(times)
+    else:
+        at = bisect_right(times, time)
+        if ids is not None:
+            while at and times[at - 1] == time and ids[at - 1] > event_id:
+                at -= 1
+    times.insert(at, time)
+    if values is not None:
+        values.insert(at, value)
+    if ids is not None:
+        ids.insert(at, event_id)
+    if times[0] < cut:
+        gone = bisect_left(times, cut)
+        for column in (times, values, ids):
+            if column is not None:
+                del column[:gone]
+    if panes and panes[0][0] < cut:
+        panes[:] = [pane for pane in panes if pane[0] >= cut]
+    if len(times) > EXACT:
+        _fold(
+            panes, window, shape, times.pop(0), ids.pop(0) if ids is not None else "",
+            values.pop(0) if values is not None else None, times[-1],
+        )  # fmt: skip
+    return True
+
+
+def _fold(
+    panes: list[Pane], window: Window, shape: Any, time: int, event_id: str, value: Any, newest: int
+) -> None:
+    start = window.pane_start(time, newest)
+    for pane in panes:
+        if pane[0] == start:
+            cell = pane[1:]
+            shape.add(cell, time, event_id, value)
+            pane[1:] = cell
+            break
+    else:
+        insort(panes, [start, *shape.new(time, event_id, value)], key=_start)
+    # Hours become days, and days one pane, as the newest entry moves on.
+    merged: list[Pane] = []
+    for pane in panes:
+        start = window.pane_start(pane[0], newest) if pane[0] > -FOREVER else pane[0]
+        if merged and merged[-1][0] == start:
+            cell = merged[-1][1:]
+            shape.merge(cell, pane[1:])
+            merged[-1][1:] = cell
+        else:
+            pane[0] = start
+            merged.append(pane)
+    panes[:] = merged
+
+
+def _start(pane: Pane) -> int:
+    start: int = pane[0]
+    return start
