@@ -1,0 +1,175 @@
+"""The JSON Schemas describe what is read and written, and stay in step with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from stream.definitions import load, loads
+from stream.engine import compile_plan
+from stream.errors import DefinitionError
+from stream.events import event_type
+from stream.ingest import Ingest
+from stream.runtime.embedded import EmbeddedRuntime
+from stream.simulate import Shop, simulate
+from tests.test_docs import of
+
+ROOT = Path(__file__).parent.parent
+SCHEMAS = sorted((ROOT / "schemas").glob("*.schema.json"))
+PACKS = sorted((ROOT / "stream" / "packs").glob("*.yaml"))
+
+
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((ROOT / "schemas" / name).read_text(encoding="utf-8")))
+
+
+DEFINITIONS = validator("definitions-1.schema.json")
+EVENT = validator("event-1.schema.json")
+CHANGE = validator("segment-change-1.schema.json")
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.name)
+def test_schemas_are_schemas(path: Path) -> None:
+    Draft202012Validator.check_schema(json.loads(path.read_text(encoding="utf-8")))
+
+
+def test_the_schema_of_definitions_is_what_its_generator_writes() -> None:
+    spec = spec_from_file_location("generate", ROOT / "schemas" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert generate.TARGET.read_text(encoding="utf-8") == generate.text(), "run python schemas/generate.py"
+
+
+@pytest.mark.parametrize("path", PACKS, ids=lambda path: path.name)
+def test_packs_satisfy_the_schema(path: Path) -> None:
+    DEFINITIONS.validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("block", of("yaml", "segments"), ids=str)
+def test_examples_in_the_pages_satisfy_the_schema(block: Any) -> None:
+    DEFINITIONS.validate(yaml.safe_load(block.text))
+
+
+BASE = {
+    "version": 1,
+    "events": {"cart": {"type": "product_added"}, "buy": {"type": "order_completed"}},
+    "features": {"orders": {"count": "buy"}},
+    "segments": {"s": {"when": "orders >= 1"}},
+    "ladders": {"l": {"tiers": [{"name": "t", "when": "orders >= 1"}]}},
+}
+CONDITIONS: dict[str, Any] = {
+    "do": {"do": "cart"},
+    "seq": {"seq": [{"do": "cart"}, {"not": "buy", "for": "30m"}]},
+    "at_least": {"at_least": 1, "of": ["orders >= 1"]},
+    "all": {"all": ["orders >= 1"]},
+}
+PLACES: dict[str, tuple[Any, ...]] = {
+    "file": (),
+    "selector": ("events", "cart"),
+    "feature": ("features", "orders"),
+    "segment": ("segments", "s"),
+    "ladder": ("ladders", "l"),
+    "tier": ("ladders", "l", "tiers", 0),
+    "actions": ("segments", "s", "actions"),
+    "cap": ("segments", "s", "actions", "cap"),
+    "holdout": ("segments", "s", "actions", "holdout"),
+    "attachment": ("segments", "s", "attach", "a"),
+    **dict.fromkeys(CONDITIONS, ("segments", "s", "when")),
+    "step do": ("segments", "s", "when", "seq", 0),
+    "step not": ("segments", "s", "when", "seq", 1),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_schema_and_reader_know_the_same_keys(place: str) -> None:
+    """An unknown key is put everywhere; the reader answers with those it knows, the schema must have just these."""
+    document = json.loads(json.dumps(BASE))
+    segment = document["segments"]["s"]
+    segment["actions"] = {"cap": {"n": 1, "per": "1d"}, "holdout": {"percent": 1, "salt": "x"}}
+    segment["attach"] = {"a": {"collect": "cart"}}
+    form = place if place in CONDITIONS else "seq" if place.startswith("step") else None
+    if form is not None:
+        segment["when"] = json.loads(json.dumps(CONDITIONS[form]))
+    DEFINITIONS.validate(document)
+    loads(yaml.safe_dump(document))
+
+    at = document
+    for key in PLACES[place]:
+        at = at[key]
+    written = set(at)
+    at["zzz"] = 1
+    assert not DEFINITIONS.is_valid(document)
+    with pytest.raises(DefinitionError) as caught:
+        loads(yaml.safe_dump(document))
+    known = re.search(r"unknown key `zzz`.*\(known: (.*)\)", str(caught.value))
+    assert known is not None, str(caught.value)
+    assert set(known[1].split(", ")) == known_to_schema(PLACES[place], written)
+
+
+def known_to_schema(path: tuple[Any, ...], written: set[str]) -> set[str]:
+    """The keys that the schema allows at a place where `written` stands."""
+    node = DEFINITIONS.schema
+    for key in path:
+        node = follow(node)
+        if isinstance(key, int):
+            node = node["items"]
+        elif key in node.get("properties", {}):
+            node = node["properties"][key]
+        elif "oneOf" in node:
+            node = next(
+                each["properties"][key] for each in node["oneOf"] if key in each.get("properties", {})
+            )
+        else:
+            node = node["additionalProperties"]
+    node = follow(node)
+    if "properties" not in node:
+        node = next(each for each in node["oneOf"] if written <= set(each.get("properties", {})))
+    return set(node["properties"])
+
+
+def follow(node: Any) -> Any:
+    if "$ref" in node:
+        return DEFINITIONS.schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return node
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "page_viewed", "time": "2026-11-21T09:30:00"},
+        {"type": "page_viewed", "time": 1_700_000_000, "user_id": "u"},
+        {"type": "page_viewed", "time": "2026-11-21T09:30:00Z"},
+        {"time": "2026-11-21T09:30:00Z", "user_id": "u"},
+        {"type": "page_viewed", "time": "2026-11-21T09:30:00Z", "user_id": "u", "id": 7},
+    ],
+)
+def test_the_schema_of_events_refuses_what_becomes_a_dead_letter(event: dict[str, Any]) -> None:
+    assert not EVENT.is_valid(event)
+    _, errors = Ingest().read_batch([(json.dumps(event).encode(), 0, None)])
+    assert errors
+
+
+def test_simulated_events_and_their_changes_satisfy_the_schemas() -> None:
+    lines = list(islice(simulate(Shop(users=60, days=60, seed=3)), 8_000))
+    for line in lines:
+        EVENT.validate(json.loads(line))
+    EVENT.validate({"type": "clock_advanced", "time": "2026-11-21T09:30:00Z"})
+    plan = compile_plan(load(PACKS))
+    events, errors = Ingest(event_type=event_type(plan.extra_fields)).read_batch(
+        [(line, offset, None) for offset, line in enumerate(lines)]
+    )
+    assert not errors
+    changes = EmbeddedRuntime(plan).feed(0, events)
+    assert {change.type for change in changes} >= {"entered", "exited", "moved"}
+    for change in changes:
+        CHANGE.validate(json.loads(change.value))
