@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports unit bench broker env clean
+.PHONY: help demo test lint format types imports unit bench broker docs env clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,10 @@ bench: $(DEV_STAMP) ## the benchmark of docs/performance.md (BENCH_ARGS="--part 
 
 broker: $(DEV_STAMP) ## a Kafka broker in the foreground, without containers (needs Java and Maven)
 	$(BIN)/python -m tests.kafka.broker --port 9092
+
+docs: $(DEV_STAMP) ## the parts of the pages that are made of the program, and the schema for editors
+	$(BIN)/python docs/generate.py
+	$(BIN)/python schemas/generate.py
 
 env: $(DEV_STAMP) ## just the environment
 

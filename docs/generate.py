@@ -1,0 +1,70 @@
+"""Writes the parts of these pages that are made of the program: `make docs`.
+
+* commands.md: what `--help` says of every command;
+* operations.md: the table of settings, between its two marks.
+
+A test fails while they differ from the program.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import yaml
+
+from stream.cli import main
+from stream.config import REFERENCE, describe, load_settings
+
+DOCS = Path(__file__).parent
+COMMANDS = DOCS / "commands.md"
+OPERATIONS = DOCS / "operations.md"
+BEGIN = "<!-- settings: made by docs/generate.py -->\n"
+END = "<!-- end of settings -->\n"
+
+COMMANDS_INTRO = (
+    "# Commands\n\n"
+    "Made from `--help` by `make docs`. Everything is also reached as `python -m stream`.\n\n"
+    "Exit codes: 0 all is well, 1 the input is wrong (the message says where), 2 the command line is, 3 a failure at "
+    "run time. What machines read goes to standard output or into files, everything else to standard error. "
+    "Settings: [operations.md](operations.md#configuration); definitions: [definitions.md](definitions.md).\n"
+)
+WIDTH = 100
+
+
+def commands_page() -> str:
+    """All of commands.md."""
+    parts = [COMMANDS_INTRO]
+    with click.Context(main, info_name="segstream") as context:
+        for name in sorted(main.list_commands(context)):
+            command = main.get_command(context, name)
+            assert command is not None
+            about = click.Context(command, info_name=name, parent=context, terminal_width=WIDTH)
+            parts.append(f"## segstream {name}\n\n```text\n{command.get_help(about).rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def settings_table() -> str:
+    """The table of settings."""
+    defaults = yaml.safe_load(describe(load_settings()))
+    rows = ["| key | variable | default | meaning |", "|---|---|---|---|"]
+    for setting in REFERENCE:
+        value = defaults
+        for name in setting.path:
+            value = value[name]
+        shown = "" if value in ([], {}) or setting.key == "topics.state" else f"`{value}`"
+        rows.append(f"| `{setting.key}` | `{setting.variable}` | {shown} | {setting.doc} |")
+    return "\n".join(rows) + "\n"
+
+
+def operations_page() -> str:
+    """operations.md with the table as it should be."""
+    text = OPERATIONS.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{settings_table()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    COMMANDS.write_text(commands_page(), encoding="utf-8")
+    OPERATIONS.write_text(operations_page(), encoding="utf-8")
