@@ -1,0 +1,98 @@
+"""What commands share: types of options, files to write, definitions to load."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import click
+from rich.console import Console
+
+from stream.config import Settings, load_settings
+from stream.definitions import Definitions, load
+from stream.durations import parse_duration
+from stream.instants import parse_instant
+from stream.packs import pack_path
+
+PACK_PREFIX = "pack:"
+OFF = -1
+"""What an option that may be switched off gives for `off`."""
+
+stderr = Console(stderr=True)
+"""Everything that is not for machines."""
+
+
+class Parsed(click.ParamType):
+    """An option that a function reads; its ValueError becomes the usage error."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _duration_or_off(text: str) -> int:
+    return OFF if text == "off" else parse_duration(text)
+
+
+def _instant(text: str) -> int:
+    return parse_instant(int(text) if text.isdigit() else text)
+
+
+DURATION = Parsed("duration", parse_duration)
+DURATION_OR_OFF = Parsed("duration", _duration_or_off)
+INSTANT = Parsed("time", _instant)
+
+segments_option = click.option(
+    "--segments",
+    "segments",
+    multiple=True,
+    metavar="FILE",
+    help="Definitions; a file, or pack:NAME for one that comes along. May be given several times.",
+)
+config_option = click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Settings of the worker.",
+)
+
+
+def read_settings(config_file: str | None) -> Settings:
+    """The effective settings: file, then environment."""
+    return load_settings(config_file, os.environ)
+
+
+def load_definitions(names: Sequence[str]) -> Definitions:
+    """Definitions from files and packs."""
+    return load([locate_definitions(name) for name in names])
+
+
+def locate_definitions(name: str) -> str:
+    """The file behind a name: `pack:retail` is the pack that comes with the product."""
+    if name.startswith(PACK_PREFIX):
+        return str(pack_path(name.removeprefix(PACK_PREFIX)))
+    return name
+
+
+@contextmanager
+def writing(path: str) -> Iterator[IO[bytes]]:
+    """A file to write lines to; `-` is standard output."""
+    if path == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    else:
+        with Path(path).open("wb") as file:
+            yield file

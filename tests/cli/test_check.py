@@ -1,0 +1,71 @@
+"""segstream check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from stream.cli import main
+
+GOOD = """
+version: 1
+events:
+  view: {type: product_viewed}
+  cart: {type: product_added}
+  buy: {type: order_completed}
+features:
+  spend: {sum: buy.value, last: 30d}
+segments:
+  big: {description: Spends, when: "spend > 100"}
+  abandoned: {when: {seq: [{do: cart}, {not: buy, for: 30m}]}}
+"""
+BAD = """
+version: 1
+events:
+  buy: {type: order_completed}
+features:
+  spend: {sum: buy.value, last: 30x}
+segments:
+  big: {when: "spent > 100"}
+"""
+
+
+def check(*files: Path | str) -> Result:
+    return CliRunner().invoke(main, ["check", *map(str, files)])
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_good_definitions_are_summarised(tmp_path: Path) -> None:
+    result = check(write(tmp_path / "good.yaml", GOOD))
+    assert result.exit_code == 0
+    assert "2 segments, 0 ladders, 1 features, 3 events; 1 warnings" in result.output
+    assert "warning: " in result.output, "nothing uses `view`"
+    for told in ("Spends", "sum buy.value", "last 30d"):
+        assert told in result.output
+
+
+def test_every_problem_of_every_file_is_told_with_its_place(tmp_path: Path) -> None:
+    mapping = "event:\n  type: kind\n  time: {path: at, as: mss}\n"
+    files = [write(tmp_path / "bad.yaml", BAD), write(tmp_path / "map.yaml", mapping), tmp_path / "none.yaml"]
+    result = check(*files)
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    assert [line.removeprefix(f"{tmp_path}/").split(": ")[0] for line in lines] == [
+        "bad.yaml:6:33",
+        "bad.yaml:8:16",
+        "map.yaml:3:24",
+        "none.yaml:1:1",
+    ]
+
+
+def test_packs_and_mappings_can_be_checked(tmp_path: Path) -> None:
+    result = check("pack:retail", write(tmp_path / "map.yaml", "name: mine\nevent: {type: kind, time: at}\n"))
+    assert result.exit_code == 0
+    assert "mapping mine" in result.output
+    assert "cart_abandoned" in result.output
+    assert check("pack:none").exit_code != 0

@@ -1,0 +1,52 @@
+"""The commands that talk to Kafka, as far as they go without one; with a broker they are tested in tests/kafka."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from stream.cli import main
+from stream.config import Settings
+from stream.runtime.kafka import topics as kafka_topics
+from stream.runtime.kafka.topics import Finding, TopicPlan
+from tests.cli.test_cli import run
+
+
+def test_a_worker_without_definitions_says_so(tmp_path: Path) -> None:
+    settings = tmp_path / "segstream.yaml"
+    settings.write_text("app: shop\n", encoding="utf-8")
+    result = run("run", "--config", str(settings))
+    assert result.returncode == 1
+    assert b"no definitions are configured" in result.stderr
+
+
+def test_topics_tells_each_and_ends_with_1_on_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    findings: list[Finding] = []
+    made: list[TopicPlan] = []
+
+    def check(settings: Settings) -> list[Finding]:
+        return findings
+
+    def create(settings: Settings) -> list[TopicPlan]:
+        made.extend(kafka_topics.plan_topics(settings)[:1])
+        return made
+
+    monkeypatch.setattr(kafka_topics, "check_topics", check)
+    monkeypatch.setattr(kafka_topics, "create_topics", create)
+
+    def topics(*options: str) -> Any:
+        return CliRunner().invoke(main, ["topics", *options])
+
+    assert topics().exit_code == 0
+    findings.append(Finding("events", "warning", "few partitions"))
+    assert topics().exit_code == 0
+    findings.append(Finding("events", "error", "does not exist"))
+    result = topics("--create")
+    assert result.exit_code == 1
+    assert "created events" in result.stderr
+    assert "warning: few partitions" in result.stdout
+    assert "error: does not exist" in result.stdout
+    assert result.stdout.count("as planned") == 4
