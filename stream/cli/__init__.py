@@ -25,6 +25,7 @@ _COMMANDS = {
     "topics": "stream.cli.kafka",
     "simulate": "stream.cli.simulate",
     "config": "stream.cli.config",
+    "bench": "stream.cli.bench",
 }
 
 
