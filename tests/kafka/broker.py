@@ -56,6 +56,10 @@ class BrokerUnavailableError(Exception):
     """No broker can run here; the message says what is missing."""
 
 
+class BrokerFailedError(Exception):
+    """A broker should run here and does not."""
+
+
 def missing() -> str | None:
     """What the machine lacks for a broker, or None."""
     for command, package in (("java", "a Java 17 runtime"), ("mvn", "Maven")):
@@ -116,7 +120,9 @@ class Broker:
         text = PROPERTIES.format(port=self.port, controller_port=free_port(), data=folder / "data")
         self._properties.write_text(text + properties)
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        self._run_tool("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties))
+        self._run_tool(
+            "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._properties)
+        )
 
     @property
     def address(self) -> str:
@@ -146,12 +152,10 @@ class Broker:
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             if self._process.poll() is not None:
-                raise BrokerUnavailableError(
-                    f"the broker ended with {self._process.returncode}:\n{self._tail()}"
-                )
+                raise BrokerFailedError(f"the broker ended with {self._process.returncode}:\n{self._tail()}")
             if time.monotonic() > deadline:
                 self.kill()
-                raise BrokerUnavailableError(
+                raise BrokerFailedError(
                     f"the broker was not ready within {START_SECONDS:.0f} s:\n{self._tail()}"
                 )
             time.sleep(0.1)
@@ -202,7 +206,7 @@ class Broker:
             [*command, "-cp", self._classpath, tool, *arguments], capture_output=True, text=True, timeout=60
         )
         if done.returncode != 0:
-            raise BrokerUnavailableError(f"{tool} failed:\n{done.stdout}{done.stderr}")
+            raise BrokerFailedError(f"{tool} failed:\n{done.stdout}{done.stderr}")
 
     def _tail(self) -> str:
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""

@@ -113,7 +113,9 @@ def create_topics(settings: Settings) -> list[TopicPlan]:
             try:
                 admin.create_topics(wanted, wait_for_metadata=True)
             except KafkaError as error:
-                raise OperatorError(f"the topics {', '.join(wanted)} could not be created: {error}") from error
+                raise OperatorError(
+                    f"the topics {', '.join(wanted)} could not be created: {error}"
+                ) from error
         return missing
 
 

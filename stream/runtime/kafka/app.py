@@ -1,0 +1,61 @@
+"""The worker as it is started: settings and definitions in, a running process out.
+
+segstream run --config FILE                                       `run(settings)`
+SEGSTREAM_CONFIG=FILE faust -A stream.runtime.kafka.app worker    Faust's own command, the same thing
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from stream.config import Settings, load_settings
+from stream.definitions import load
+from stream.engine import Engine, TimeSettings, compile_plan
+from stream.errors import ConfigError, SegstreamError
+from stream.events import event_type
+from stream.ingest import Ingest, load_mapping
+from stream.runtime.kafka.faust_app import App, assemble, execute
+
+
+def create_app(settings: Settings) -> App:
+    """The app, not started. DefinitionError or ConfigError if it cannot be."""
+    if not settings.definitions:
+        raise ConfigError("no definitions are configured: set `definitions` to files, or to `pack:retail`")
+    plan = compile_plan(load(list(settings.definitions)))
+    engine = Engine(plan, time_settings(settings), step_bytes=settings.batch.step_bytes // 2)
+    mapping = None if settings.mapping == "canonical" else load_mapping(settings.mapping)
+    ingest = Ingest(
+        mapping, event_type=event_type(plan.extra_fields), max_event_bytes=settings.max_event_bytes
+    )
+    return assemble(settings, engine, ingest, plan.hash)
+
+
+def time_settings(settings: Settings) -> TimeSettings:
+    """What the engine needs to know of the clock."""
+    times = settings.time
+    return TimeSettings(
+        lateness=times.lateness,
+        clock_skew=times.clock_skew,
+        idle_after=times.idle_after,
+        dedup_window=times.dedup_window,
+    )
+
+
+def run(settings: Settings) -> int:
+    """Runs a worker until it is told to stop. The exit code: 0, or that of the error that ended it."""
+    try:
+        app = create_app(settings)
+    except SegstreamError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return execute(app)
+
+
+def __getattr__(name: str) -> Any:
+    """`app` for Faust's command line, made of `SEGSTREAM_CONFIG` when it is asked for."""
+    if name != "app":
+        raise AttributeError(name)
+    made = globals()["app"] = create_app(load_settings(None, os.environ))
+    return made

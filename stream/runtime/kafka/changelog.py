@@ -1,0 +1,219 @@
+"""The log of the state: what is in it, and the one hand that writes it.
+
+The changelog topic has a partition for every partition of the input. Its records:
+
+    key        value                  written
+    u:USER     profile, or tombstone  whenever a step changed the user
+    m          Marker                 last record of every step
+    c          Claim                  when a worker takes the partition
+
+Every record, tombstones too, carries its writer's epoch in the header `e`.
+
+**A step is one RecordBatch.** Kafka appends a RecordBatch whole or not at all, so whoever reads the log sees the users
+of a step together with its marker, which says how far the input was read and which changes were decided. Nothing else
+of a step is needed to go on after a crash: the last marker wins, its pending changes are published again byte for byte.
+So a change is decided once and published at least once.
+
+**One writer.** A claim takes the partition: it must land exactly at the log's end, with an epoch above all seen. Each
+later batch must land exactly where the writer expects it. If it does not, somebody else has written; if an
+acknowledgement comes without an offset, nobody knows. Both end the writer: a batch is never sent again, the truth is
+read from the log by whoever takes the partition next. A reader ignores records of an epoch below the highest before
+them: they come from a writer that did not know it had been replaced.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from stream.errors import OperatorError
+
+USER = b"u:"
+MARKER = b"m"
+CLAIM = b"c"
+EPOCH_HEADER = "e"
+_FORMAT = b"\x01"
+
+MAX_BATCH_BYTES = (8 << 20) - (16 << 10)
+"""The largest RecordBatch: `max.message.bytes` of the topic less room for the batch's own header."""
+
+Headers = list[tuple[str, bytes]]
+
+
+class ChangelogError(OperatorError):
+    """The changelog cannot be written or read as it must be."""
+
+
+class Pending(msgspec.Struct, array_like=True, gc=False):
+    """A decided change as its complete records: one of the changes topic, one of the members topic."""
+
+    user: bytes
+    """Key in the changes topic."""
+    value: bytes
+    headers: Headers
+    member: bytes
+    """Key in the members topic."""
+    forget: bool = False
+    """The members topic gets a tombstone."""
+
+
+class Marker(msgspec.Struct, array_like=True):
+    """Where a step left its partition."""
+
+    log: str
+    """Identifies the log: a topic made anew has another one."""
+    seq: int
+    """Counts the steps of the log."""
+    next_offset: int
+    """The first input record that is not in the state."""
+    partitions: int
+    """Partitions of the input when this was written: users move when it changes."""
+    engine: bytes | None
+    """The engine's own marker; None before the first step."""
+    pending: list[Pending]
+    """The changes of this step."""
+
+
+class Claim(msgspec.Struct, array_like=True):
+    """A worker takes the partition."""
+
+    log: str
+    epoch: int
+    owner: str
+
+
+class Anchor(msgspec.Struct, array_like=True):
+    """The local store's marker: which record of the log it stands for."""
+
+    log: str
+    seq: int
+    offset: int
+    """Offset of the step's marker in the changelog."""
+    next_offset: int
+    engine: bytes | None
+    written_at: int
+    """Wall clock, epoch ms: a store older than the log's tombstones must not be used."""
+
+
+_T = TypeVar("_T")
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode(record: Marker | Claim | Anchor) -> bytes:
+    return _FORMAT + _encode(record)
+
+
+def decode(data: bytes, kind: type[_T]) -> _T:
+    """ChangelogError for a format that this version does not know."""
+    if data[:1] != _FORMAT:
+        raise ChangelogError(
+            f"a {kind.__name__.lower()} of format {data[:1].hex()} was written by another version"
+        )
+    try:
+        return msgspec.msgpack.decode(data[1:], type=kind)
+    except msgspec.DecodeError as error:
+        raise ChangelogError(f"a {kind.__name__.lower()} cannot be read: {error}") from error
+
+
+def epoch_of(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    """The epoch of a record's writer; ChangelogError where there is none."""
+    for name, value in headers:
+        if name == EPOCH_HEADER and value:
+            return int.from_bytes(value, "big")
+    raise ChangelogError("a record of the changelog has no epoch: something else writes to this topic")
+
+
+class Changelog:
+    """The open end of one partition's log."""
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        topic: str,
+        partition: int,
+        *,
+        log: str,
+        epoch: int,
+        end: int,
+        seq: int,
+    ) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._partition = partition
+        self._headers: Headers = [(EPOCH_HEADER, epoch.to_bytes(4, "big"))]
+        self.log = log
+        self.epoch = epoch
+        self.end = end
+        """Where the next batch must land."""
+        self.seq = seq
+
+    @classmethod
+    async def claim(
+        cls,
+        producer: AIOKafkaProducer,
+        topic: str,
+        partition: int,
+        *,
+        log: str | None,
+        epoch: int,
+        end: int,
+        seq: int,
+    ) -> Changelog | None:
+        """Takes the partition, whose log ends at `end`; None if somebody wrote meanwhile: read on and try again."""
+        log = log or uuid.uuid4().hex
+        writer = cls(producer, topic, partition, log=log, epoch=epoch + 1, end=end, seq=seq)
+        claim = Claim(log, epoch + 1, uuid.uuid4().hex)
+        offset = await writer._send([(CLAIM, encode(claim))])
+        writer.end = end + 1
+        return writer if offset == end else None
+
+    async def append(
+        self,
+        profiles: Mapping[str, bytes | None],
+        next_offset: int,
+        partitions: int,
+        engine: bytes,
+        pending: list[Pending],
+    ) -> Anchor:
+        """One step. Returns where it stands; ChangelogError if its place in the log is not certain."""
+        marker = Marker(self.log, self.seq + 1, next_offset, partitions, engine, pending)
+        records: list[tuple[bytes, bytes | None]] = [
+            (USER + user.encode(), data) for user, data in profiles.items()
+        ]
+        records.append((MARKER, encode(marker)))
+        offset = await self._send(records)
+        if offset != self.end:
+            raise ChangelogError(
+                f"{self._topic}-{self._partition}: a step was expected at offset {self.end} and landed at {offset}: "
+                "another worker writes to this partition, or its outcome is unknown. This worker stops; the state is "
+                "restored from the log when the partition is taken again"
+            )
+        self.end = offset + len(records)
+        self.seq += 1
+        return Anchor(self.log, self.seq, self.end - 1, next_offset, engine, int(time.time() * 1000))
+
+    async def _send(self, records: Sequence[tuple[bytes, bytes | None]]) -> int:
+        builder = self._producer.create_batch()
+        now = int(time.time() * 1000)
+        headers = self._headers
+        append = builder.append
+        for key, value in records:
+            if append(timestamp=now, key=key, value=value, headers=headers) is None:
+                size = sum(len(key) + len(value or b"") for key, value in records)
+                raise ChangelogError(
+                    f"{self._topic}-{self._partition}: a step of {len(records)} records and {size} bytes does not fit "
+                    f"into one batch of {MAX_BATCH_BYTES} bytes; lower batch.step_bytes"
+                )
+        builder.close()
+        metadata: Any = await (
+            await self._producer.send_batch(builder, self._topic, partition=self._partition)
+        )
+        if metadata is None or metadata.offset < 0:
+            return -1
+        offset: int = metadata.offset
+        return offset

@@ -1,0 +1,167 @@
+"""The Faust application around a worker, whatever engine it runs.
+
+One agent on the events topic hands each batch to the worker. Agents are supervised by crashing: a restarted agent
+would go on behind the message that failed. Whatever goes wrong ends the process; what is true then stands in the
+changelog, and the next start goes on from there.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import faust
+from faust.app.base import BootStrategy
+from faust.types import TP
+from faust.web import Request, Response, View
+from mode.supervisors import CrashingSupervisor
+
+from stream.config import Settings
+from stream.errors import SegstreamError
+from stream.ingest import Ingest
+from stream.metrics import CONTENT_TYPE
+from stream.runtime.kafka.connection import aiokafka_options, group_options
+from stream.runtime.kafka.transport import BatchSchema, BatchTransport
+from stream.runtime.kafka.worker import Worker
+
+if TYPE_CHECKING:
+    from stream.engine import Engine
+
+_QUIET = ("aiokafka", "kafka", "faust", "mode", "aiohttp.access")
+_BUFFERED_BATCHES = 4
+
+
+class _BootStrategy(BootStrategy):
+    """Without Faust's own producer: the worker has its own."""
+
+    enable_kafka_producer = False
+
+
+class App(faust.App):
+    """A Faust app that carries the worker and the settings."""
+
+    BootStrategy = _BootStrategy
+
+    worker: Worker
+    settings: Settings
+
+    async def on_first_start(self) -> None:
+        await super().on_first_start()
+        quiet_loggers(self.settings.log.level)
+        try:
+            await self.worker.start()
+        except SegstreamError as error:
+            self.worker.failure = error
+            raise
+
+    async def on_stop(self) -> None:
+        await self.worker.stop()
+        await super().on_stop()
+
+
+def assemble(settings: Settings, engine: Engine, ingest: Ingest, definitions_hash: str) -> App:
+    """A worker for an engine, whatever it computes."""
+    app = App(
+        settings.app,
+        version=1,
+        id_format="{id}",
+        broker=[f"kafka://{broker}" for broker in settings.kafka.brokers.split(",")],
+        datadir=settings.state_dir,
+        agent_supervisor=CrashingSupervisor,
+        autodiscover=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        table_standby_replicas=1,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=_BUFFERED_BATCHES,
+        broker_max_poll_records=settings.batch.max_poll_records,
+        consumer_max_fetch_size=settings.batch.fetch_bytes,
+        broker_request_timeout=40.0,
+        web_bind=settings.http.host,
+        web_host=settings.http.host,
+        web_port=settings.http.port or _free_port(settings.http.host),
+        web_router_enabled=False,
+        web_tables_enabled=False,
+        web_stats_enabled=False,
+        web_graph_enabled=False,
+        worker_redirect_stdouts=False,
+        store="memory://",
+    )
+    app.settings = settings
+
+    async def failed(error: BaseException) -> None:
+        await app.crash(error)
+
+    worker = app.worker = Worker(settings, engine, ingest, failed)
+    worker.metrics.definitions.info({"hash": definitions_hash})
+    worker.metrics.build.info({"version": version("segstream")})
+    transport = BatchTransport(
+        [f"kafka://{broker}" for broker in settings.kafka.brokers.split(",")], app, loop=app.loop
+    )
+    transport.client_options = {**aiokafka_options(settings), **group_options(settings)}
+    app.transport = transport
+    topic_name = settings.topics.events
+    transport.positions = lambda: {TP(topic_name, number): at for number, at in worker.positions().items()}
+    transport.before_revoke = worker.revoke
+
+    topic = app.topic(topic_name, schema=BatchSchema(), internal=False, allow_empty=True)
+
+    @app.agent(topic, name="segstream", concurrency=1)
+    async def take(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await worker.offer(event, event.message.partition, event.value)
+
+    @app.on_rebalance_complete.connect
+    async def assigned(sender: Any, **_: Any) -> None:
+        consumer = app.consumer
+        worker.ends = consumer.ends
+        await worker.assign(tp.partition for tp in consumer.assignment() if tp.topic == topic_name)
+
+    _serve(app, worker)
+    return app
+
+
+def _free_port(host: str) -> int:
+    """Faust wants a number of its own choice where 0 means any."""
+    with socket.create_server((host, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _serve(app: App, worker: Worker) -> None:
+    @app.page("/metrics")
+    async def metrics(self: View, request: Request) -> Response:
+        return self.bytes(worker.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+    @app.page("/live")
+    async def live(self: View, request: Request) -> Response:
+        return self.json({"live": worker.live}, status=200 if worker.live else 503)
+
+    @app.page("/ready")
+    async def ready(self: View, request: Request) -> Response:
+        state = {"ready": worker.ready, "partitions": sorted(worker.owned)}
+        return self.json(state, status=200 if worker.ready else 503)
+
+
+def quiet_loggers(level: str) -> None:
+    """The libraries log by the record; what they say at debug level cost 16 % of a worker's time."""
+    least = logging.DEBUG if level == "debug" else logging.WARNING
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(least)
+
+
+def execute(app: App) -> int:
+    """Runs a worker's app until it is told to stop."""
+    worker = app.Worker(loglevel=app.settings.log.level, quiet=True, stdout=sys.stderr)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as ended:
+        code = ended.code
+    failure = app.worker.failure
+    if failure is not None:
+        print(failure, file=sys.stderr)
+        return failure.exit_code if isinstance(failure, SegstreamError) else 3
+    return code if isinstance(code, int) else 3

@@ -1,0 +1,101 @@
+"""A partition in this worker's hands, and the draft of its next batch in the changelog."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stream.ingest import DeadLetter
+from stream.runtime.kafka.changelog import Changelog, Pending
+from stream.runtime.kafka.raw import Fetched
+from stream.state import Store
+
+if TYPE_CHECKING:
+    from stream.engine import Partition, Step
+
+_PROFILE_OVERHEAD = 32
+_CHANGE_OVERHEAD = 512
+
+
+@dataclass(slots=True)
+class Draft:
+    """Steps of one partition that become one RecordBatch. A user who changed in several is written once."""
+
+    steps: list[Step] = field(default_factory=list)
+    profiles: dict[str, bytes | None] = field(default_factory=dict)
+    pending: list[Pending] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    acknowledge: list[Any] = field(default_factory=list)
+    """Faust events whose batches are wholly contained."""
+    changes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By segment, type and cause, for the metrics."""
+    newest: int = 0
+    """The largest record time, for the latency."""
+    fired: list[int] = field(default_factory=list)
+    size: int = 0
+    """About how many bytes its RecordBatch takes."""
+
+    def add(self, step: Step, pending: list[Pending]) -> None:
+        self.steps.append(step)
+        self.profiles.update(step.profiles)
+        self.pending += pending
+        self.size += sum([len(profile) for profile in step.profiles.values() if profile])
+        self.size += sum([len(change.value) for change in pending])
+        self.size += _PROFILE_OVERHEAD * len(step.profiles) + _CHANGE_OVERHEAD * len(pending)
+
+    @property
+    def next_offset(self) -> int:
+        return self.steps[-1].next_offset
+
+    @property
+    def marker(self) -> bytes:
+        return self.steps[-1].marker
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+
+@dataclass(slots=True)
+class Arrived:
+    """A batch that waits for its step."""
+
+    event: Any
+    batch: Fetched
+    done: int = 0
+    """How many of its records were stepped."""
+
+
+@dataclass(slots=True)
+class Owned:
+    """Everything that belongs to one partition."""
+
+    number: int
+    store: Store
+    changelog: Changelog
+    state: Partition
+    position: int
+    """The first input record that the engine has not seen: what is decided, not what is acknowledged."""
+    arrived: deque[Arrived] = field(default_factory=deque)
+    read: int = 0
+    """The first input record that did not arrive."""
+    draft: Draft = field(default_factory=Draft)
+    more: bool = False
+    """Timers below the watermark are left to fire."""
+    idle: int | None = None
+    """A watermark that the wall clock allows, not yet told to the engine."""
+
+    def take_draft(self) -> Draft:
+        draft, self.draft = self.draft, Draft()
+        return draft
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait for their step."""
+        return sum(len(each.batch) - each.done for each in self.arrived)
+
+    def forget_arrived(self) -> None:
+        """What was not stepped is read again."""
+        self.arrived.clear()
+        self.read = self.position
+        self.idle = None

@@ -1,0 +1,321 @@
+"""Rounds: step, changelog, publish, store, acknowledge, in this order and for all partitions together.
+
+    arrived batches ─ compute ─▶ drafts ─ commit ─▶ changelog ─▶ changes, members ─▶ store ─▶ acknowledge
+                                                ▲ dead letters first
+
+Two tasks take turns. *Compute* runs the engine over what has arrived and adds the steps to their partition's draft.
+*Commit* takes all drafts at once, as one round, and waits for Kafka; meanwhile compute goes on, for the engine answers
+from what it has decided, stored or not. So the slower the acknowledgements, the larger the rounds: at a low rate one is
+a handful of events and takes milliseconds, with a backlog it is megabytes. A draft that is full makes compute wait.
+
+The order is what makes a crash harmless at any point:
+
+* Dead letters are published before the step that leaves them behind is in the log, so none can be lost.
+* The step is in the log before a change is published, so what was published is never decided anew, otherwise.
+* Changes are acknowledged before the partition's next step is in the log, so the last marker names all that may be
+  missing from the output, and publishing those again is enough.
+* The local store is written last: it never leads the log.
+
+Order and atomicity are per partition; a round only shares the waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from stream.errors import OperatorError
+from stream.ingest import DeadLetter, Ingest
+from stream.metrics import Metrics
+from stream.runtime.kafka.changelog import Pending, encode
+from stream.runtime.kafka.owned import Arrived, Draft, Owned
+from stream.runtime.kafka.publish import Publisher
+from stream.runtime.kafka.raw import Fetched, RawRecord
+from stream.state import StoreDamagedError
+
+if TYPE_CHECKING:
+    from stream.engine import Engine, Step
+
+log = logging.getLogger(__name__)
+
+_SLICE = 8192
+"""Records stepped at once: the longest that the event loop waits for the engine."""
+_TIMERS = 1000
+"""Users whose timers fire at once."""
+_WAITING = 2
+"""Batches that may wait for their step, per partition."""
+_GATHER_SECONDS = 0.002
+"""A round waits this long for company when little has arrived."""
+_FEW = 500
+_LIVE_MS = 60_000
+"""Latencies are measured for records younger than this: a backlog's age says nothing about the worker."""
+
+
+class Rounds:
+    """Everything between a batch that arrived and its acknowledgement."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        ingest: Ingest,
+        publisher: Publisher,
+        metrics: Metrics,
+        *,
+        topic: str,
+        partitions: int,
+        source: str,
+        step_bytes: int,
+        failed: Callable[[BaseException], Awaitable[None]],
+    ) -> None:
+        self._engine = engine
+        self._ingest = ingest
+        self._publisher = publisher
+        self._metrics = metrics
+        self._topic = topic
+        self._partitions = partitions
+        self._source = source
+        self._full = step_bytes // 4
+        self._failed = failed
+        self._owned: dict[int, Owned] = {}
+        self._running = False
+        self._generation = 0
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.committing_since: float | None = None
+        """Monotonic time at which the round that waits for Kafka began."""
+
+    @property
+    def owned(self) -> Mapping[int, Owned]:
+        return self._owned
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._guard(work)) for work in (self._compute, self._commit)]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def resume(self, owned: dict[int, Owned]) -> None:
+        """These partitions, from their positions on."""
+        self._owned = owned
+        self._running = True
+        self._work.set()
+
+    async def pause(self) -> None:
+        """Takes nothing more, forgets what was not stepped, and waits until what was stepped is acknowledged."""
+        self._running = False
+        self._generation += 1
+        self._room.set()
+        for owned in self._owned.values():
+            owned.forget_arrived()
+        if self._tasks and not any(task.done() for task in self._tasks):
+            await self._drained.wait()
+
+    async def offer(self, event: object, number: int, batch: Fetched) -> None:
+        """A batch from Faust. Returns when there is room for the next one."""
+        generation = self._generation
+        owned = self._owned.get(number)
+        if not self._running or owned is None:
+            return
+        if batch.start != owned.read:
+            raise OperatorError(
+                f"{self._topic}-{number}: expected records from offset {owned.read}, got some from {batch.start}"
+            )
+        owned.read = batch.next_offset
+        owned.arrived.append(Arrived(event, batch))
+        self._work.set()
+        while len(owned.arrived) >= _WAITING and self._generation == generation:
+            self._room.clear()
+            await self._room.wait()
+
+    def idle(self, number: int, watermark: int) -> None:
+        """Nothing can come any more that would be older than `watermark`."""
+        owned = self._owned[number]
+        if not owned.arrived and watermark > owned.state.watermark:
+            owned.idle = watermark
+            self._work.set()
+
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the worker must not go on
+            self._running = False
+            self._drained.set()
+            await self._failed(error)
+
+    # compute
+
+    async def _compute(self) -> None:
+        while True:
+            await self._work.wait()
+            progress = False
+            for owned in list(self._owned.values()):
+                if self._advance(owned):
+                    progress = True
+                    if owned.draft:
+                        self._drained.clear()
+                        self._ready.set()
+                    await asyncio.sleep(0)
+            if not progress:
+                self._work.clear()
+
+    def _advance(self, owned: Owned) -> bool:
+        """One slice of work for a partition; False if there is none, or no room for it."""
+        if not self._running or owned.draft.size >= self._full:
+            return False
+        try:
+            if owned.arrived:
+                self._step(owned)
+            elif owned.more or owned.idle is not None:
+                self._tick(owned)
+            else:
+                return False
+        except StoreDamagedError:
+            owned.store.wipe()  # the next start restores it from the log
+            raise
+        return True
+
+    def _step(self, owned: Owned) -> None:
+        arrived = owned.arrived[0]
+        records: list[RawRecord] = arrived.batch
+        if arrived.done or len(records) > _SLICE:
+            records = records[arrived.done : arrived.done + _SLICE]
+        last = arrived.done + len(records) >= len(arrived.batch)
+        next_offset = arrived.batch.next_offset if last else records[-1].offset + 1
+        fresh = self._drop_below(owned, records)
+        began = time.perf_counter()
+        self._apply(owned, fresh, next_offset)
+        self._metrics.step_duration.observe(time.perf_counter() - began)
+        arrived.done += len(records)
+        if last:
+            owned.draft.acknowledge.append(arrived.event)
+            owned.arrived.popleft()
+            self._room.set()
+
+    def _apply(self, owned: Owned, records: list[RawRecord], next_offset: int) -> None:
+        draft, state = owned.draft, owned.state
+        rows = [(record.value, record.offset, record.timestamp) for record in records]
+        events, errors = self._ingest.read_batch(rows)
+        for index, error in errors:
+            record = records[index]
+            place = {"topic": self._topic, "partition": owned.number, "offset": record.offset}
+            draft.dead.append(DeadLetter.of(error, record.value or b"", record.key, **place))
+        if records:
+            draft.newest = max(draft.newest, records[-1].timestamp)
+        while True:
+            step = self._engine.step(state, events, next_offset)
+            self._add(owned, step)
+            if step.consumed >= len(events):
+                break
+            events = events[step.consumed :]
+        owned.position = next_offset
+        owned.more = state.next_due is not None and state.next_due < state.watermark
+        if owned.more:
+            self._fire(owned, state.watermark, max(_TIMERS, len(records)))
+
+    def _tick(self, owned: Owned) -> None:
+        watermark = owned.state.watermark if owned.idle is None else max(owned.idle, owned.state.watermark)
+        owned.idle = None
+        self._fire(owned, watermark, _TIMERS)
+
+    def _fire(self, owned: Owned, watermark: int, limit: int) -> None:
+        step = self._engine.tick(owned.state, watermark, limit)
+        owned.more = step.more
+        if step.profiles or step.changes or owned.draft:
+            self._add(owned, step)
+            owned.draft.fired += step.fired
+
+    def _add(self, owned: Owned, step: Step) -> None:
+        coordinates = [
+            ("segstream_topic", self._topic.encode()),
+            ("segstream_partition", b"%d" % owned.number),
+        ]
+        pending = []
+        for change in step.changes:
+            headers = change.headers(self._source) + coordinates
+            if change.offset >= 0:
+                headers.append(("segstream_offset", b"%d" % change.offset))
+            pending.append(
+                Pending(change.user.encode(), change.value, headers, change.member_key, change.forget)
+            )
+            owned.draft.changes[change.segment, change.type, change.cause] += 1
+        owned.draft.add(step, pending)
+
+    def _drop_below(self, owned: Owned, records: list[RawRecord]) -> list[RawRecord]:
+        if records and records[0].offset < owned.position:
+            fresh = [record for record in records if record.offset >= owned.position]
+            self._metrics.skipped.inc(len(records) - len(fresh))
+            return fresh
+        return records
+
+    # commit
+
+    async def _commit(self) -> None:
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            if sum(len(owned.draft.profiles) for owned in self._owned.values()) < _FEW:
+                await asyncio.sleep(_GATHER_SECONDS)
+            drafts = [(owned, owned.take_draft()) for owned in self._owned.values() if owned.draft]
+            if drafts:
+                self.committing_since = time.monotonic()
+                self._work.set()
+                await self._commit_round(drafts)
+                self.committing_since = None
+            if not any(owned.draft for owned in self._owned.values()):
+                self._drained.set()
+
+    async def _commit_round(self, drafts: list[tuple[Owned, Draft]]) -> None:
+        dead = [letter for _, draft in drafts for letter in draft.dead]
+        if dead:
+            await self._publisher.dead_letters(dead)
+        anchors = await asyncio.gather(
+            *(
+                owned.changelog.append(
+                    draft.profiles, draft.next_offset, self._partitions, draft.marker, draft.pending
+                )
+                for owned, draft in drafts
+            )
+        )
+        await self._publisher.changes(
+            (owned.number, draft.pending) for owned, draft in drafts if draft.pending
+        )
+        for (owned, draft), anchor in zip(drafts, anchors, strict=True):
+            owned.store.write(draft.profiles, encode(anchor))
+            for step in draft.steps:
+                owned.state.settle(step)
+            for event in draft.acknowledge:
+                event.ack()
+            self._count(draft)
+
+    def _count(self, draft: Draft) -> None:
+        metrics = self._metrics
+        now = time.time() * 1000
+        for step in draft.steps:
+            counts = step.counts
+            metrics.consumed.labels(self._topic).inc(counts.consumed)
+            metrics.duplicate.inc(counts.duplicates)
+            metrics.clamped.inc(counts.clamped)
+            metrics.late.labels("applied").inc(counts.late_applied)
+            metrics.late.labels("expired").inc(counts.late_expired)
+        for letter in draft.dead:
+            metrics.dead_lettered.labels(letter.reason).inc()
+        for labels, number in draft.changes.items():
+            metrics.changes.labels(*labels).inc(number)
+        metrics.changelog_bytes.inc(draft.size)
+        if draft.pending and now - draft.newest < _LIVE_MS:
+            metrics.latency.observe((now - draft.newest) / 1000)
+        for due in draft.fired:
+            if now - due < _LIVE_MS:
+                metrics.timer_delay.observe((now - due) / 1000)

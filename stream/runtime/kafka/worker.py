@@ -1,0 +1,339 @@
+"""The worker: which partitions are ours, and the life of everything around them.
+
+Faust tells of assignments, this class turns them into restored, claimed partitions and hands them to the rounds:
+
+    revoke    pause: nothing more is taken, what was stepped is acknowledged; stores stay open
+    complete  close what is not ours any more; keep what nobody has touched; restore and claim the rest; resume
+
+Assignment is eager: every rebalance revokes everything first. A partition that comes back and whose log has not grown
+in the meantime is kept as it is, warm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from stream.config import Settings
+from stream.errors import OperatorError
+from stream.ingest import Ingest
+from stream.metrics import Metrics
+from stream.runtime.kafka import changelog, publish
+from stream.runtime.kafka.connection import aiokafka_options
+from stream.runtime.kafka.owned import Owned
+from stream.runtime.kafka.raw import Fetched, SeenEnd
+from stream.runtime.kafka.restore import Restored, Restorer, open_rocks
+from stream.runtime.kafka.rounds import Rounds
+from stream.state.rocks import Memory
+
+if TYPE_CHECKING:
+    from stream.engine import Engine
+
+log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.1
+_STUCK_SECONDS = 300.0
+"""A round that waits for Kafka longer is reported by /live."""
+_GAUGE_SECONDS = 1.0
+
+
+class Worker:
+    """One process's share of the input."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        ingest: Ingest,
+        failed: Callable[[BaseException], Awaitable[None]],
+    ) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.ends: dict[Any, SeenEnd] = {}
+        """When each partition was seen to its end; the consumer fills it in."""
+        self.failure: BaseException | None = None
+        self._ingest = ingest
+        self._tell_failure = failed
+        self._options = aiokafka_options(settings)
+        self._engine = engine
+        self._state_topic = settings.topics.state or f"{settings.app}-state"
+        self._memory = Memory()
+        self._owned: dict[int, Owned] = {}
+        self._partitions = 0
+        self._assigning: asyncio.Task[None] | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._producers: list[AIOKafkaProducer] = []
+        self._rounds: Rounds | None = None
+        self.ready = False
+
+    # life
+
+    async def start(self) -> None:
+        """Connects the producers and looks at the topics; OperatorError if something is missing."""
+        self._log_producer = self._producer(changelog.MAX_BATCH_BYTES)
+        self._output_producer = self._producer(publish.MAX_BATCH_BYTES)
+        for producer in (self._log_producer, self._output_producer):
+            try:
+                await producer.start()
+            except Exception as error:
+                raise OperatorError(
+                    f"Kafka at {self.settings.kafka.brokers} cannot be reached: {error}"
+                ) from error
+            self._producers.append(producer)
+        self._partitions = await self._check_topics()
+        self._rounds = Rounds(
+            self._engine,
+            self._ingest,
+            publish.Publisher(self._output_producer, self.settings.topics, self._partitions),
+            self.metrics,
+            topic=self.settings.topics.events,
+            partitions=self._partitions,
+            source=f"/segstream/{self.settings.app}",
+            step_bytes=self.settings.batch.step_bytes,
+            failed=self.fail,
+        )
+        self._rounds.start()
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Finishes the rounds unless the worker failed, then closes the stores."""
+        self.ready = False
+        if self.failure is None:
+            await self.revoke()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self._rounds is not None:
+            await self._rounds.stop()
+        for owned in self._owned.values():
+            owned.store.close()
+        self._owned = {}
+        for producer in self._producers:
+            await producer.stop()
+        self._producers = []
+
+    async def fail(self, error: BaseException) -> None:
+        """The first error that ends the worker is the one that is reported."""
+        if self.failure is None:
+            self.failure = error
+            self.ready = False
+            log.error("the worker stops: %s", error, exc_info=not isinstance(error, OperatorError))
+            await self._tell_failure(error)
+
+    @property
+    def live(self) -> bool:
+        """No failure, and no round that Kafka has not acknowledged for minutes."""
+        since = self._rounds.committing_since if self._rounds else None
+        return self.failure is None and (since is None or time.monotonic() - since < _STUCK_SECONDS)
+
+    @property
+    def owned(self) -> Mapping[int, Owned]:
+        return self._owned
+
+    # what Faust tells
+
+    async def offer(self, event: object, number: int, batch: Fetched) -> None:
+        if self._rounds is not None:
+            await self._rounds.offer(event, number, batch)
+
+    async def revoke(self) -> None:
+        """The partitions may be taken away: come to rest."""
+        self.ready = False
+        if self._assigning is not None:
+            self._assigning.cancel()
+            await asyncio.gather(self._assigning, return_exceptions=True)
+        if self._rounds is not None:
+            await self._rounds.pause()
+        self.ends.clear()
+        for gauge in (self.metrics.lag, self.metrics.watermark, self.metrics.restore_remaining):
+            gauge.clear()
+
+    async def assign(self, numbers: Iterable[int]) -> None:
+        """These partitions are ours until the next revoke, which cancels this if it comes early."""
+        self._assigning = asyncio.create_task(self._assign(sorted(numbers)))
+        try:
+            await asyncio.shield(self._assigning)
+        except asyncio.CancelledError:
+            if not self._assigning.cancelled():
+                raise
+            log.info("restoring was cut short by a rebalance")
+        except Exception as error:  # noqa: BLE001  # reported by fail
+            await self.fail(error)
+        finally:
+            self._assigning = None
+
+    def positions(self) -> dict[int, int]:
+        """Where the input of each owned partition goes on."""
+        return {number: owned.position for number, owned in self._owned.items()}
+
+    async def _assign(self, numbers: list[int]) -> None:
+        assert self._rounds is not None
+        self.metrics.rebalances.inc()
+        began = time.monotonic()
+        for number in set(self._owned) - set(numbers):
+            self._owned.pop(number).store.close()
+        await self._drop_touched()
+        missing = [number for number in numbers if number not in self._owned]
+        read = 0
+        if missing:
+            restorer = Restorer(
+                self._options,
+                self._state_topic,
+                open_rocks(Path(self.settings.state_dir), self._memory),
+                progress=lambda number, remaining: self.metrics.restore_remaining.labels(number).set(
+                    remaining
+                ),
+            )
+            begins, ends = await self._input_bounds(missing)
+            for restored in await restorer.restore(missing, self._log_producer):
+                read += restored.read
+                try:
+                    owned = await self._take(restored, begins[restored.partition], ends[restored.partition])
+                except BaseException:
+                    restored.store.close()
+                    raise
+                self._owned[owned.number] = owned
+        for owned in self._owned.values():
+            owned.forget_arrived()
+        self._rounds.resume(self._owned)
+        self.ready = True
+        log.info(
+            "partitions %s: %d kept, %d restored from %d changelog records in %.2f s; input goes on at %s",
+            numbers,
+            len(numbers) - len(missing),
+            len(missing),
+            read,
+            time.monotonic() - began,
+            self.positions(),
+        )
+
+    async def _drop_touched(self) -> None:
+        """Partitions whose log has grown behind our back are restored like any other."""
+        if not self._owned:
+            return
+        consumer = await self._consumer()
+        try:
+            tps = {number: TopicPartition(self._state_topic, number) for number in self._owned}
+            ends = await consumer.end_offsets(list(tps.values()))
+        finally:
+            await consumer.stop()
+        for number, tp in tps.items():
+            if ends[tp] != self._owned[number].changelog.end:
+                self._owned.pop(number).store.close()
+
+    async def _take(self, restored: Restored, begin: int, end: int) -> Owned:
+        """A restored partition becomes an owned one: its pending changes are published again, the engine opens it."""
+        marker = restored.marker
+        place = f"{self.settings.topics.events}-{restored.partition}"
+        if marker is not None:
+            self._check_position(place, marker, begin, end)
+            if restored.pending:
+                publisher = publish.Publisher(self._output_producer, self.settings.topics, self._partitions)
+                await publisher.changes([(restored.partition, restored.pending)])
+        state = self._engine.open(restored.store, marker.engine if marker else None)
+        position = marker.next_offset if marker else begin
+        return Owned(restored.partition, restored.store, restored.changelog, state, position)
+
+    def _check_position(self, place: str, marker: changelog.Marker, begin: int, end: int) -> None:
+        if marker.partitions != self._partitions:
+            raise OperatorError(
+                f"the topic {self.settings.topics.events} had {marker.partitions} partitions and now has "
+                f"{self._partitions}: users have moved between them, their state has not. Start over under another "
+                "`app` name, or restore the topic"
+            )
+        if not begin <= marker.next_offset <= end:
+            what = "deleted by retention" if marker.next_offset < begin else "lost: the topic was made anew"
+            raise OperatorError(
+                f"{place} holds offsets {begin} to {end}, but the state goes on at {marker.next_offset}: records were "
+                f"{what}. Start over under another `app` name, or restore the topic"
+            )
+
+    # helpers
+
+    async def _tick(self) -> None:
+        """Lets the wall clock move time where nothing comes, and keeps the gauges."""
+        gauges_at = 0.0
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            if not self.ready or self._rounds is None:
+                continue
+            self._tell_idle(self._rounds)
+            if time.monotonic() - gauges_at >= _GAUGE_SECONDS:
+                gauges_at = time.monotonic()
+                self._set_gauges()
+
+    def _tell_idle(self, rounds: Rounds) -> None:
+        times = self.settings.time
+        if times.idle_after is None:
+            return
+        behind = times.idle_after + times.lateness + times.idle_margin
+        for number, owned in self._owned.items():
+            seen = self.ends.get((self.settings.topics.events, number))
+            if seen is not None and seen.end <= owned.position:
+                rounds.idle(number, seen.instant - behind)
+
+    def _set_gauges(self) -> None:
+        metrics = self.metrics
+        states = [owned.state for owned in self._owned.values()]
+        metrics.state_users.set(sum(state.users for state in states))
+        metrics.timers_pending.set(sum(state.timers_pending for state in states))
+        metrics.state_size.set(sum(owned.store.size() for owned in self._owned.values()))
+        members: dict[str, int] = {}
+        tiers: dict[tuple[str, str], int] = {}
+        for state in states:
+            for segment, count in state.members.items():
+                members[segment] = members.get(segment, 0) + count
+            for tier, count in state.tiers.items():
+                tiers[tier] = tiers.get(tier, 0) + count
+        for segment, count in members.items():
+            metrics.segment_members.labels(segment).set(count)
+        for tier, count in tiers.items():
+            metrics.ladder_members.labels(*tier).set(count)
+        for number, owned in self._owned.items():
+            if owned.state.watermark > 0:
+                metrics.watermark.labels(number).set(owned.state.watermark / 1000)
+            seen = self.ends.get((self.settings.topics.events, number))
+            if seen is not None:
+                metrics.lag.labels(number).set(max(0, seen.end - owned.position))
+
+    def _producer(self, batch_bytes: int) -> AIOKafkaProducer:
+        return AIOKafkaProducer(**self._options, enable_idempotence=True, max_batch_size=batch_bytes)
+
+    async def _consumer(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
+        await consumer.start()
+        return consumer
+
+    async def _input_bounds(self, numbers: list[int]) -> tuple[dict[int, int], dict[int, int]]:
+        consumer = await self._consumer()
+        try:
+            tps = [TopicPartition(self.settings.topics.events, number) for number in numbers]
+            begins = await consumer.beginning_offsets(tps)
+            ends = await consumer.end_offsets(tps)
+        finally:
+            await consumer.stop()
+        return {tp.partition: begins[tp] for tp in tps}, {tp.partition: ends[tp] for tp in tps}
+
+    async def _check_topics(self) -> int:
+        """Partitions of the input, once all topics are there."""
+        cluster: Any = await self._log_producer.client.fetch_all_metadata()
+        topics = self.settings.topics
+        names = [topics.events, topics.changes, topics.members, topics.dead_letters, self._state_topic]
+        missing = [name for name in names if not cluster.partitions_for_topic(name)]
+        if missing:
+            raise OperatorError(
+                f"topics are missing: {', '.join(missing)}. Create them with `segstream topics --create`"
+            )
+        count = len(cluster.partitions_for_topic(topics.events))
+        logged = len(cluster.partitions_for_topic(self._state_topic))
+        if logged != count:
+            raise OperatorError(
+                f"{self._state_topic} has {logged} partitions and {topics.events} has {count}: they must be the same. "
+                "Start over under another `app` name, or restore the topic"
+            )
+        return count
