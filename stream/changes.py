@@ -26,7 +26,7 @@ class Change(msgspec.Struct, gc=False, kw_only=True):
     instance: str | None
     """The `for_each` key of the membership, if it has one."""
     seq: int
-    """Counts the changes of one (user, segment) from 1; consumers drop what is not above the last that they have seen."""
+    """Counts the changes of one (user, segment) from 1; consumers drop what is not above the last they have seen."""
     type: str
     """entered, exited, moved, renewed or retracted."""
     cause: str

@@ -1,6 +1,6 @@
 """Durations as people write them: a whole or decimal number and a unit, `90s 30m 2h 7d 4w` (also `250ms`).
 
-A duration is a number of whole milliseconds. A day is 24 hours: calendar days are a matter of windows, not of durations.
+A duration is a number of whole milliseconds. A day is 24 hours: calendar days are a matter of windows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def parse_duration(text: str) -> int:
     """
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"`{text}` is not a duration: write a number and a unit, like 90s, 30m, 2h, 7d or 4w")
+        raise ValueError(
+            f"`{text}` is not a duration: write a number and a unit, like 90s, 30m, 2h, 7d or 4w"
+        )
     amount = Decimal(match[1]) * UNITS[match[2]]
     if amount != int(amount):
         raise ValueError(f"`{text}` is not a whole number of milliseconds")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -35,6 +35,9 @@ ENVELOPE_FIELDS = (
     "context",
 )
 OBJECT_FIELDS = ("props", "traits", "context")
+_ENVELOPE_TYPES = {"value": (int, float), "time": (int,), "items": (list,)} | dict.fromkeys(
+    OBJECT_FIELDS, (dict,)
+)
 Reader = Callable[["Event"], Any]
 """Reads one field of an event; None where it is missing."""
 
@@ -75,7 +78,7 @@ def _stray_attribute(name: str) -> str:
 @cache
 def _event_type(extra: frozenset[str]) -> type[Event]:
     fields = [(_stray_attribute(name), Any, msgspec.field(default=None, name=name)) for name in sorted(extra)]
-    return msgspec.defstruct("Event", fields, bases=(Event,), gc=False)
+    return cast(type[Event], msgspec.defstruct("Event", fields, bases=(Event,), gc=False))
 
 
 def event_type(extra: Iterable[str]) -> type[Event]:
@@ -89,9 +92,9 @@ def event_type(extra: Iterable[str]) -> type[Event]:
 
 
 def read_field(path: str) -> Reader:
-    """A reader of `value`, `props.size.eu`, `context.device`, `traits.city`, or of a bare name, which means `props.name`.
+    """A reader of `value`, `props.size.eu`, `context.device`, `traits.city`; a bare name means `props.name`.
 
-    What is not there is None, and so is anything below something that is not an object.
+    What is not there is None, and so is an envelope field of a wrong type and anything below what is not an object.
     """
     head, _, rest = path.partition(".")
     if head in OBJECT_FIELDS and rest:
@@ -112,8 +115,11 @@ def stray_field(path: str) -> str | None:
 
 
 def _read_attribute(name: str) -> Reader:
+    types = _ENVELOPE_TYPES.get(name, (str,))
+
     def read(event: Event) -> Any:
-        return getattr(event, name)
+        value = getattr(event, name)
+        return value if type(value) in types else None
 
     return read
 

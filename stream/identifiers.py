@@ -19,7 +19,7 @@ _MAX_SAFE_INTEGER = 2**53 - 1
 
 
 def canonical_json(value: Any) -> bytes:
-    """RFC 8785 canonical JSON. Integers beyond 2^53 are written as the double they are to any JSON reader of RFC 8785."""
+    """RFC 8785 canonical JSON. Integers beyond 2^53 are written as the double that RFC 8785 takes them for."""
     try:
         return rfc8785.dumps(value)
     except rfc8785.IntegerDomainError:

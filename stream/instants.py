@@ -28,7 +28,9 @@ def parse_instant(value: object) -> int:
     if not value >= SMALLEST_EPOCH_MS:  # also NaN
         raise ValueError(f"{value!r} is too small for epoch milliseconds: multiply seconds by 1000")
     if value > _LARGEST_EPOCH_MS:
-        raise ValueError(f"{value!r} is too large for epoch milliseconds: microseconds must be divided by 1000")
+        raise ValueError(
+            f"{value!r} is too large for epoch milliseconds: microseconds must be divided by 1000"
+        )
     return int(value)
 
 

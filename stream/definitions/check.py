@@ -1,9 +1,9 @@
 """Meaning of names and kinds: what a definitions file says must exist, fit together and be computable.
 
-Expressions have static kinds. `number`, `duration`, `string`, `boolean` and `tier` are known; `any` is a value that only
-events tell (a trait, a field, a first or last value). A number is *moving* when it grows or shrinks with time by itself
-(the `since_` aggregates, `until_anniversary`): what is moving may be added, scaled and compared, but a product or
-quotient of two moving numbers bends, and the engine knows its next change only for straight lines.
+Expressions have static kinds. `number`, `duration`, `string`, `boolean` and `tier` are known; `any` is a value that
+only events tell (a trait, a field, a first or last value). A number is *moving* when it grows or shrinks with time by
+itself (the `since_` aggregates, `until_anniversary`): what is moving may be added, scaled and compared, but a product
+or quotient of two moving numbers bends, and the engine knows its next change only for straight lines.
 """
 
 from __future__ import annotations
@@ -178,8 +178,8 @@ class _Checker:
         self._anchor(segment)
         if segment.for_each is not None and not any(self._positive(segment.when, segment.for_each)):
             message = (
-                f"segment `{segment.name}` starts a membership per `{segment.for_each}`, but nothing in `when` can start "
-                f"one: it needs a `do`, a `then` or a feature with `by: {segment.for_each}`"
+                f"segment `{segment.name}` starts a membership per `{segment.for_each}`, but nothing in `when` can "
+                f"start one: it needs a `do`, a `then` or a feature with `by: {segment.for_each}`"
             )
             self._problems.error(segment.at, message)
         self._collections(segment.attach)
@@ -225,8 +225,8 @@ class _Checker:
             ]
             if needs:
                 message = (
-                    f"`when` of `{segment.name}` has {len(sequences)} sequences, and `{needs[0]}` counts from one of them: "
-                    "name that one (`name: x`) and say `anchor: x`"
+                    f"`when` of `{segment.name}` has {len(sequences)} sequences, and `{needs[0]}` counts from one of "
+                    "them: name that one (`name: x`) and say `anchor: x`"
                 )
                 self._problems.error(segment.at, message)
 
@@ -273,8 +273,8 @@ class _Checker:
 
     def _kind(self, expression: Expression, scope: Scope) -> Kind:
         match expression:
-            case Constant(kind=kind):
-                return Kind(kind)
+            case Constant(kind=name):
+                return Kind(name)
             case Name():
                 return self._name(expression, scope)
             case Call():
@@ -394,9 +394,7 @@ class _Checker:
         if len(call.arguments) != 2 or not (
             isinstance(call.arguments[0], Name) and call.arguments[0].path == "items"
         ):
-            form = f"{call.function}(items, price {'> 50' if call.function in ('any', 'all', 'count') else ''})".replace(
-                " )", ")"
-            )
+            form = f"{call.function}(items, {'price' if call.function == 'sum' else 'price > 50'})"
             self._problems.error(
                 call.at, f"`{call.function}` takes the lines and what to ask of each: `{form}`"
             )
@@ -417,7 +415,7 @@ class _Checker:
                 node.at, "a product of two numbers that both move with time has no exact next change"
             )
         if node.operator == "/" and right.moving:
-            message = "a quotient by a number that moves with time has no exact next change; multiply the other side by it"
+            message = "a quotient by a number that moves with time has no exact next change; multiply the other side"
             self._problems.error(node.at, message)
         durations = [kind.name for kind in (left, right)].count("duration")
         is_duration = durations == 1 if node.operator in "*/" else durations > 0
@@ -547,8 +545,15 @@ def conditions_of_owner(owner: Segment | Ladder) -> Iterator[Condition]:
 
 
 def sequences_of(condition: Condition) -> Iterator[Sequence]:
-    """The sequences in a condition, in the order they are written."""
-    return (part for part in conditions_of(condition) if isinstance(part, Sequence))
+    """The sequences in a condition that can anchor a membership, in the order they are written.
+
+    One below a `not` cannot: it is not what made the condition true.
+    """
+    if isinstance(condition, Sequence):
+        yield condition
+    elif isinstance(condition, AtLeast):
+        for operand in condition.operands:
+            yield from sequences_of(operand)
 
 
 def names_of(expression: Expression) -> Iterator[Name]:

@@ -76,7 +76,7 @@ def parse_expression(text: str, file: str, line: int, column: int) -> Expression
 def _explain(text: str, error: UnexpectedInput) -> ExpressionError:
     token = getattr(error, "token", None)
     at_end = token is not None and token.type == "$END"
-    offset = len(text) if at_end else (error.pos_in_stream or 0)
+    offset = len(text) if at_end else getattr(error, "pos_in_stream", 0)
     if at_end:
         return ExpressionError("the expression ends too early; expected " + _expected(error), offset)
     found = str(token) if token is not None else text[offset]

@@ -7,7 +7,7 @@ gap; the hour that comes twice in autumn is one period, which lasts two hours.
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from stream.instants import EPOCH
@@ -87,6 +87,11 @@ class Periods:
                 following = advance(following, self.period)
                 self._end = from_local(following, self.zone)
         return self._start, self._end
+
+
+def midnight(day: date, zone: ZoneInfo) -> int:
+    """The first instant of a local day."""
+    return from_local(datetime.combine(day, time.min), zone)
 
 
 def parse_date(value: object) -> date | None:

@@ -70,106 +70,100 @@ def to_scalar(value: Any) -> Any:
     return to_number(value)
 
 
-def to_present(_value: Any) -> Any:
-    """For shapes that keep no value."""
-    return None
+class Shape:
+    """[n, first, last]: what counts and gaps need, and the base of the other shapes."""
 
+    __slots__ = ("keeps_ids", "keeps_values", "name")
 
-class Times:
-    """[n, first, last]"""
+    def __init__(self, name: str, keeps_values: bool, keeps_ids: bool) -> None:
+        self.name = name
+        self.keeps_values = keeps_values
+        self.keeps_ids = keeps_ids
 
-    name = "times"
-    keeps_values = False
-    keeps_ids = False
-    convert = staticmethod(to_present)
+    def convert(self, value: Any) -> Any:
+        """The value as it is kept; None for one that counts as missing."""
+        return None
 
-    @staticmethod
-    def new(time: int, event_id: str, value: Any) -> Cell:
+    def new(self, time: int, event_id: str, value: Any) -> Cell:
+        """The cell of one event."""
         return [1, time, time]
 
-    @staticmethod
-    def add(cell: Cell, time: int, event_id: str, value: Any) -> None:
+    def add(self, cell: Cell, time: int, event_id: str, value: Any) -> None:
+        """Adds an event to a cell."""
         cell[N] += 1
         if time > cell[LAST]:
             cell[LAST] = time
         elif time < cell[FIRST]:
             cell[FIRST] = time
 
-    @staticmethod
-    def merge(cell: Cell, other: Cell) -> None:
+    def merge(self, cell: Cell, other: Cell) -> None:
+        """Adds all events of another cell."""
         cell[N] += other[N]
         cell[FIRST] = min(cell[FIRST], other[FIRST])
         cell[LAST] = max(cell[LAST], other[LAST])
 
 
-class Sums(Times):
+class _Sums(Shape):
     """[n, first, last, total in 1e-6]"""
 
-    name = "sums"
-    keeps_values = True
-    convert = staticmethod(to_micros)
+    __slots__ = ()
 
-    @staticmethod
-    def new(time: int, event_id: str, value: Any) -> Cell:
+    def convert(self, value: Any) -> Any:
+        return to_micros(value)
+
+    def new(self, time: int, event_id: str, value: Any) -> Cell:
         return [1, time, time, value]
 
-    @staticmethod
-    def add(cell: Cell, time: int, event_id: str, value: Any) -> None:
-        Times.add(cell, time, event_id, value)
+    def add(self, cell: Cell, time: int, event_id: str, value: Any) -> None:
+        super().add(cell, time, event_id, value)
         cell[TOTAL] = clip(cell[TOTAL] + value)
 
-    @staticmethod
-    def merge(cell: Cell, other: Cell) -> None:
-        Times.merge(cell, other)
+    def merge(self, cell: Cell, other: Cell) -> None:
+        super().merge(cell, other)
         cell[TOTAL] = clip(cell[TOTAL] + other[TOTAL])
 
 
-class Ranges(Times):
+class _Ranges(Shape):
     """[n, first, last, lowest, highest]"""
 
-    name = "ranges"
-    keeps_values = True
-    convert = staticmethod(to_number)
+    __slots__ = ()
 
-    @staticmethod
-    def new(time: int, event_id: str, value: Any) -> Cell:
+    def convert(self, value: Any) -> Any:
+        return to_number(value)
+
+    def new(self, time: int, event_id: str, value: Any) -> Cell:
         return [1, time, time, value, value]
 
-    @staticmethod
-    def add(cell: Cell, time: int, event_id: str, value: Any) -> None:
-        Times.add(cell, time, event_id, value)
+    def add(self, cell: Cell, time: int, event_id: str, value: Any) -> None:
+        super().add(cell, time, event_id, value)
         cell[LOW] = min(cell[LOW], value)
         cell[HIGH] = max(cell[HIGH], value)
 
-    @staticmethod
-    def merge(cell: Cell, other: Cell) -> None:
-        Times.merge(cell, other)
+    def merge(self, cell: Cell, other: Cell) -> None:
+        super().merge(cell, other)
         cell[LOW] = min(cell[LOW], other[LOW])
         cell[HIGH] = max(cell[HIGH], other[HIGH])
 
 
-class Ends(Times):
+class _Ends(Shape):
     """[n, first, last, first id, first value, last id, last value], ends by (time, id)"""
 
-    name = "ends"
-    keeps_values = True
-    keeps_ids = True
-    convert = staticmethod(to_scalar)
+    __slots__ = ()
 
-    @staticmethod
-    def new(time: int, event_id: str, value: Any) -> Cell:
+    def convert(self, value: Any) -> Any:
+        return to_scalar(value)
+
+    def new(self, time: int, event_id: str, value: Any) -> Cell:
         return [1, time, time, event_id, value, event_id, value]
 
-    @staticmethod
-    def add(cell: Cell, time: int, event_id: str, value: Any) -> None:
+    def add(self, cell: Cell, time: int, event_id: str, value: Any) -> None:
         cell[N] += 1
         if (time, event_id) > (cell[LAST], cell[LAST_ID]):
             cell[LAST], cell[LAST_ID], cell[LAST_VALUE] = time, event_id, value
         if (time, event_id) < (cell[FIRST], cell[FIRST_ID]):
             cell[FIRST], cell[FIRST_ID], cell[FIRST_VALUE] = time, event_id, value
 
-    @staticmethod
-    def merge(cell: Cell, other: Cell) -> None:
+    def merge(self, cell: Cell, other: Cell) -> None:
         cell[N] += other[N]
         if (other[LAST], other[LAST_ID]) > (cell[LAST], cell[LAST_ID]):
             cell[LAST], cell[LAST_ID], cell[LAST_VALUE] = other[LAST], other[LAST_ID], other[LAST_VALUE]
@@ -177,4 +171,7 @@ class Ends(Times):
             cell[FIRST], cell[FIRST_ID], cell[FIRST_VALUE] = other[FIRST], other[FIRST_ID], other[FIRST_VALUE]
 
 
-Shape = type[Times]
+TIMES = Shape("times", keeps_values=False, keeps_ids=False)
+SUMS = _Sums("sums", keeps_values=True, keeps_ids=False)
+RANGES = _Ranges("ranges", keeps_values=True, keeps_ids=False)
+ENDS = _Ends("ends", keeps_values=True, keeps_ids=True)

@@ -16,7 +16,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil, floor, isfinite
-from typing import Any, Protocol
+from typing import Any
 
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.summaries import CellSummary, PairSummary, RecentSummary, last_time
@@ -65,14 +65,36 @@ class Explanation:
         return [leaf for part in same for leaf in part.deciding()]
 
 
-class Condition(Protocol):
-    """A verdict about one user (and key) that may change with time."""
+class Condition:
+    """A verdict about one user (and key) that may change with time. `text` is how the author would say it."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         """(verdict, until) at an instant."""
+        raise AssertionError("every condition defines this")
 
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         """The same with everything that led to it."""
+        raise AssertionError("every condition defines this")
+
+
+class Composite(Condition):
+    """Conditions joined."""
+
+    __slots__ = ("_operands",)
+
+    def __init__(self, operands: tuple[Condition, ...], text: str) -> None:
+        super().__init__(text)
+        self._operands = operands
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        parts = [operand.explain(profile, instant, key) for operand in self._operands]
+        return Explanation(self.text, verdict, until, parts=parts)
 
 
 class Null:
@@ -85,28 +107,28 @@ class Null:
 NULL = Null()
 
 
-class TierOf:
+class TierOf(Value):
     """`ladder.x`: the name of the user's tier, or null."""
 
-    __slots__ = ("_tier_of", "text")
+    __slots__ = ("_tier_of",)
 
     def __init__(self, tier_of: Callable[[Profile], str | None], text: str) -> None:
+        super().__init__(text)
         self._tier_of = tier_of
-        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         tier = self._tier_of(profile)
         return (NULL if tier is None else tier), 0, FOREVER
 
 
-class MemberOf:
+class MemberOf(Condition):
     """`segment.x`: true while the user is a member."""
 
-    __slots__ = ("_is_member", "text")
+    __slots__ = ("_is_member",)
 
     def __init__(self, is_member: Callable[[Profile], bool], text: str) -> None:
+        super().__init__(text)
         self._is_member = is_member
-        self.text = text
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         return self._is_member(profile), FOREVER
@@ -116,14 +138,14 @@ class MemberOf:
         return Explanation(self.text, verdict, until, verdict, "==", True)
 
 
-class Asked:
+class Asked(Value):
     """A condition read as a value: true, false or unknown."""
 
-    __slots__ = ("_condition", "text")
+    __slots__ = ("_condition",)
 
     def __init__(self, condition: Condition, text: str) -> None:
+        super().__init__(text)
         self._condition = condition
-        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         verdict, until = self._condition.test(profile, instant, key)
@@ -140,18 +162,18 @@ def comparable(left: Any, right: Any) -> bool:
     return type(left) in NUMBERS and type(right) in NUMBERS
 
 
-class Comparison:
+class Comparison(Condition):
     """`left op right`; unknown if either side is, or if they are not of one class."""
 
-    __slots__ = ("_apply", "_duration", "_left", "_operator", "_right", "text")
+    __slots__ = ("_apply", "_duration", "_left", "_operator", "_right")
 
     def __init__(self, operator_: str, left: Value, right: Value, text: str, duration: bool) -> None:
+        super().__init__(text)
         self._operator = operator_
         self._apply = OPERATORS[operator_]
         self._left = left
         self._right = right
         self._duration = duration
-        self.text = text
 
     def _holds(self, left: Any, right: Any) -> bool | None:
         if left is None or right is None:
@@ -240,14 +262,14 @@ def evidence_of(profile: Profile, value: Value) -> list[tuple[int, str]]:
     return value.recent.read(profile) if isinstance(value, Feature) else []
 
 
-class Member:
+class Member(Condition):
     """`item in [a, b]`: true if equal to one, unknown if only an unknown comparison stands against false."""
 
-    __slots__ = ("_options", "text")
+    __slots__ = ("_options",)
 
     def __init__(self, comparisons: tuple[Comparison, ...], text: str) -> None:
-        self._options = Any_(comparisons)
-        self.text = text
+        super().__init__(text)
+        self._options = Either(comparisons)
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         return self._options.test(profile, instant, key)
@@ -269,14 +291,14 @@ class Member:
         )
 
 
-class Truth:
+class Truth(Condition):
     """A value that stands for itself (`traits.vip`): true or false if it is a boolean, else unknown."""
 
-    __slots__ = ("_value", "text")
+    __slots__ = ("_value",)
 
     def __init__(self, value: Value) -> None:
+        super().__init__(value.text)
         self._value = value
-        self.text = value.text
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         value, _, until = self._value.value(profile, instant, key)
@@ -291,14 +313,14 @@ class Truth:
         )
 
 
-class Exists:
+class Exists(Condition):
     """`exists(x)`: whether x is known."""
 
-    __slots__ = ("_value", "text")
+    __slots__ = ("_value",)
 
     def __init__(self, value: Value, text: str) -> None:
+        super().__init__(text)
         self._value = value
-        self.text = text
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         value, _, until = self._value.value(profile, instant, key)
@@ -313,14 +335,13 @@ class Exists:
 # --- composites ------------------------------------------------------------------------------------------------------
 
 
-class All:
+class All(Composite):
     """True if all are, false if one is."""
 
-    __slots__ = ("_operands", "text")
+    __slots__ = ()
 
     def __init__(self, operands: tuple[Condition, ...]) -> None:
-        self._operands = operands
-        self.text = "all"
+        super().__init__(operands, "all")
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         verdict: bool | None = True
@@ -335,20 +356,14 @@ class All:
                 until = end
         return verdict, until
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
-        parts = [operand.explain(profile, instant, key) for operand in self._operands]
-        return Explanation(self.text, verdict, until, parts=parts)
 
-
-class Any_:
+class Either(Composite):
     """True if one is, false if all are."""
 
-    __slots__ = ("_operands", "text")
+    __slots__ = ()
 
     def __init__(self, operands: tuple[Condition, ...]) -> None:
-        self._operands = operands
-        self.text = "any"
+        super().__init__(operands, "any")
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         verdict: bool | None = False
@@ -363,21 +378,15 @@ class Any_:
                 until = end
         return verdict, until
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
-        parts = [operand.explain(profile, instant, key) for operand in self._operands]
-        return Explanation(self.text, verdict, until, parts=parts)
 
-
-class AtLeast:
+class AtLeast(Composite):
     """True if n are true, false if no n can be."""
 
-    __slots__ = ("_n", "_operands", "text")
+    __slots__ = ("_n",)
 
     def __init__(self, n: int, operands: tuple[Condition, ...]) -> None:
+        super().__init__(operands, f"at least {n}")
         self._n = n
-        self._operands = operands
-        self.text = f"at least {n}"
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         true = unknown = 0
@@ -394,37 +403,27 @@ class AtLeast:
             return True, until
         return (None if true + unknown >= self._n else False), until
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
-        parts = [operand.explain(profile, instant, key) for operand in self._operands]
-        return Explanation(self.text, verdict, until, parts=parts)
 
-
-class Not:
+class Not(Composite):
     """True if the operand is false."""
 
-    __slots__ = ("_operand", "text")
+    __slots__ = ()
 
     def __init__(self, operand: Condition) -> None:
-        self._operand = operand
-        self.text = "not"
+        super().__init__((operand,), "not")
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
-        verdict, until = self._operand.test(profile, instant, key)
+        verdict, until = self._operands[0].test(profile, instant, key)
         return (None if verdict is None else not verdict), until
-
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
-        return Explanation(self.text, verdict, until, parts=[self._operand.explain(profile, instant, key)])
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
-class Do:
+class Do(Condition):
     """`{do: sel, last: D}`: at least one event (in (τ − D, τ])."""
 
-    __slots__ = ("_last", "_recents", "_summaries", "text")
+    __slots__ = ("_last", "_recents", "_summaries")
 
     def __init__(
         self,
@@ -433,10 +432,10 @@ class Do:
         last: int | None,
         text: str,
     ) -> None:
+        super().__init__(text)
         self._summaries = summaries
         self._recents = recents
         self._last = last
-        self.text = text
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         newest = max(last_time(profile.units[summary.slot]) for summary in self._summaries)
@@ -452,17 +451,17 @@ class Do:
         return Explanation(self.text, verdict, until, evidence=recent)
 
 
-class AfterEntry:
+class AfterEntry(Condition):
     """`{do: sel}` in an exit: an event added after the entry was decided, not older than the membership's anchor.
 
     Such a fact is the membership's, not the user's: `profile.facts` lends those of the membership that is being asked.
     """
 
-    __slots__ = ("_index", "text")
+    __slots__ = ("_index",)
 
     def __init__(self, index: int, text: str) -> None:
+        super().__init__(text)
         self._index = index
-        self.text = text
 
     def _fact(self, profile: Profile) -> list[Any] | None:
         fact: list[Any] | None = profile.facts[self._index] if profile.facts else None
@@ -477,15 +476,15 @@ class AfterEntry:
         return Explanation(self.text, verdict, until, evidence=[] if fact is None else [(fact[0], fact[1])])
 
 
-class PairSequence:
+class PairSequence(Condition):
     """`seq: [{do: A}, {not: C, for: D}]` with the newest A as its anchor: true from A + D on, if no C came since A."""
 
-    __slots__ = ("_span", "_summary", "text")
+    __slots__ = ("_span", "_summary")
 
     def __init__(self, summary: PairSummary, span: int, text: str) -> None:
+        super().__init__(text)
         self._summary = summary
         self._span = span
-        self.text = text
 
     def anchor(self, profile: Profile, instant: int, key: str | None) -> int | None:
         """Time of the first step's event."""

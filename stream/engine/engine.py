@@ -5,7 +5,7 @@ Time
 A record of user u with time t is applied in this order:
 
 1. What the log says of time so far is taken in: the watermark W of the records before it, raised first if the log was
-   silent for longer than `idle_after` (an idle partition must not hold time back, and the record times say that it was).
+   silent for longer than `idle_after` (an idle partition must not hold time back; record times say that it was one).
 2. An event later than its record time plus `clock_skew` is set to its record time. One phone with a wrong clock must
    not fire anybody's timers.
 3. An event that no selector matches and that carries no traits is counted and ignored; a duplicate is dropped.
@@ -31,7 +31,7 @@ from stream.engine.duplicates import hash_id, is_known, remember
 from stream.engine.membership import Decision, Occasion
 from stream.engine.partition import Partition, Profiles, Step
 from stream.engine.plan import Plan, Rule
-from stream.engine.profile import FOREVER, Profile
+from stream.engine.profile import FOREVER, Profile, blank_profile
 from stream.engine.records import make_change
 from stream.engine.traits import write_traits
 from stream.errors import OperatorError
@@ -114,13 +114,8 @@ class _Run:
         plan, partition, step, settings = self._plan, self._partition, self._step, self._settings
         skew, lateness, idle_after = settings.clock_skew, settings.lateness, settings.idle_after
         route_of = plan.route
-        self._profiles = partition.load(
-            {
-                event.user: None
-                for event in events
-                if event.type != CLOCK_ADVANCED and (route_of(event.type) or event.traits)
-            }
-        )
+        wanted = {event.user: None for event in events if route_of(event.type) is not None or event.traits}
+        self._profiles = partition.load(wanted)
         watermark, last_record = partition.watermark, partition.last_record_time
         for event in events:
             if self._bytes > self._limit and step.consumed:
@@ -158,7 +153,7 @@ class _Run:
         hashed = hash_id(event.id)
         is_new = profile is None
         if profile is None:
-            profile = Profile(event.user, self._plan.units, len(self._rules))
+            profile = blank_profile(event.user, self._plan.units, len(self._rules))
             self._profiles[event.user] = profile
             self._partition.users += 1
         elif is_known(profile.recent_ids, hashed):
@@ -262,6 +257,8 @@ class _Run:
                 changed = True
                 if rule.dependents:
                     todo[position:] = sorted({*todo[position:], *rule.dependents})
+        if todo:
+            profile.due = min(profile.dues)
         if changed and instant > profile.clock:
             profile.clock = instant
         return changed

@@ -261,8 +261,10 @@ class SegmentRule:
         decision = Decision("retracted" if retracted else "exited", state[SEQ], None, reason)
         if retracted:
             decision.retracts = held[ENTRY_ID]
-            assert occasion.before is not None
-            anchor = occasion.before[self.index][2]
+            if (
+                not by_condition and when is True
+            ):  # only the anchor moved: the entry comes again when it is due
+                anchor = held[ANCHOR]
         record(self, profile, instant, occasion, decision)
         held[:] = [False, 0, 0, anchor, "", None]
         return True

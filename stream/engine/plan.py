@@ -23,7 +23,7 @@ from stream.engine.calendar import Periods
 from stream.engine.conditions import Condition
 from stream.engine.ladders import LadderRule, TierRule
 from stream.engine.membership import Anchor, SegmentRule
-from stream.engine.profile import Profile
+from stream.engine.profile import Profile, blank_profile
 from stream.engine.selectors import compile_where
 from stream.engine.summaries import CellSummary, PairSummary, RecentSummary, WindowSummary, key_of
 from stream.engine.values import Value
@@ -35,16 +35,16 @@ Add = Callable[[Profile, Event], bool]
 Where = Callable[[Event], bool | None]
 
 _SHAPES: dict[str, cells.Shape] = {
-    "count": cells.Times,
-    "since_first": cells.Times,
-    "since_last": cells.Times,
-    "mean_gap": cells.Times,
-    "sum": cells.Sums,
-    "mean": cells.Sums,
-    "min": cells.Ranges,
-    "max": cells.Ranges,
-    "first_value": cells.Ends,
-    "last_value": cells.Ends,
+    "count": cells.TIMES,
+    "since_first": cells.TIMES,
+    "since_last": cells.TIMES,
+    "mean_gap": cells.TIMES,
+    "sum": cells.SUMS,
+    "mean": cells.SUMS,
+    "min": cells.RANGES,
+    "max": cells.RANGES,
+    "first_value": cells.ENDS,
+    "last_value": cells.ENDS,
 }
 _FEATURES: dict[str, type[values.Feature]] = {
     "count": values.Count,
@@ -100,7 +100,7 @@ class Plan:
         self._notes = builder.notes
         self._selectors = builder.selectors
         self._routes: dict[Any, Route | None] = {}
-        blank = Profile("", self.units, len(self.rules))
+        blank = blank_profile("", self.units, len(self.rules))
         self.awake = tuple(rule.index for rule in self.rules if not rule.is_quiet(blank, 0))
         """Rules to ask when a user first appears; the others could not be true of somebody unknown."""
 
@@ -150,6 +150,7 @@ def _hash_all(definitions: Definitions) -> str:
             return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__ if name != "at"}
         return value
 
+    owners: list[Segment | Ladder] = [*definitions.segments.values(), *definitions.ladders.values()]
     form = {
         owner.name: [
             canon.segment(owner) if isinstance(owner, Segment) else canon.ladder(owner),
@@ -158,7 +159,7 @@ def _hash_all(definitions: Definitions) -> str:
             owner.version,
             owner.announce,
         ]
-        for owner in (*definitions.segments.values(), *definitions.ladders.values())
+        for owner in owners
     }
     return definition_hash(form)
 
@@ -231,7 +232,7 @@ class _Builder:
     def times(self, reference: Reference) -> CellSummary:
         """The lifetime times of a selector."""
         form = ["cell", "times", self._canon.reference(reference), None]
-        summary, new = self.share(form, lambda slot: CellSummary(slot, cells.Times, None))
+        summary, new = self.share(form, lambda slot: CellSummary(slot, cells.TIMES, None))
         if new:
             self.feed(self.bit(reference), summary.add)
         found: CellSummary = summary
@@ -360,7 +361,7 @@ class _RuleCompiler:
                 parts = tuple(self.condition(operand, in_exit) for operand in operands)
                 if form == "at_least":
                     return conditions.AtLeast(n, parts)
-                return conditions.All(parts) if form == "all" else conditions.Any_(parts)
+                return conditions.All(parts) if form == "all" else conditions.Either(parts)
             case model.Not(operand=operand):
                 return conditions.Not(self.condition(operand, in_exit))
             case model.Do():
@@ -415,7 +416,7 @@ class _RuleCompiler:
                 parts = tuple(self.boolean(operand) for operand in operands)
                 if operator == "not":
                     return conditions.Not(parts[0])
-                return conditions.All(parts) if operator == "and" else conditions.Any_(parts)
+                return conditions.All(parts) if operator == "and" else conditions.Either(parts)
             case model.Comparison(operator=operator, left=left, right=right):
                 return self._comparison(operator, left, right, write(expression))
             case model.Membership(item=item, options=options):

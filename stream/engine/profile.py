@@ -19,6 +19,7 @@ from stream.errors import OperatorError
 FOREVER = 2**62
 """An instant that never comes."""
 VERSION = 1
+_VERSION = bytes([VERSION])
 HEADER = 13
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -30,6 +31,7 @@ class Profile:
 
     __slots__ = (
         "clock",
+        "due",
         "dues",
         "facts",
         "ids",
@@ -42,35 +44,46 @@ class Profile:
         "user",
     )
 
-    def __init__(self, user: str, units: int, rules: int) -> None:
+    def __init__(
+        self,
+        user: str,
+        clock: int,
+        newest: int,
+        recent_ids: bytes,
+        traits: dict[str, list[Any]],
+        ids: list[Any] | None,
+        units: list[Any],
+        states: list[Any],
+        dues: list[int],
+        due: int,
+        size: int,
+    ) -> None:
         self.user = user
-        self.clock = -FOREVER
+        self.clock = clock
         """Largest of the event times and of the instants at which a membership changed state."""
-        self.newest = -FOREVER
+        self.newest = newest
         """Largest event time."""
-        self.recent_ids = b""
+        self.recent_ids = recent_ids
         """Memory of recent event ids, see `stream.engine.duplicates`."""
-        self.traits: dict[str, list[Any]] = {}
+        self.traits = traits
         """Leaf path → [time, event id, value]."""
-        self.ids: list[Any] | None = None
+        self.ids = ids
         """The newest other id of this user, as [time, event id, anonymous_id]."""
-        self.units: list[Any] = [None] * units
+        self.units = units
         """State of each summary, None where nothing was added."""
-        self.states: list[Any] = [None] * rules
+        self.states = states
         """State of each segment and ladder, None where nothing ever happened."""
-        self.dues = [FOREVER] * rules
+        self.dues = dues
         """For each segment and ladder the next instant at which time alone could change it."""
+        self.due = due
+        """The least of `dues`."""
+        self.size = size
+        """Bytes of its last encoding."""
         self.facts: list[Any] | None = None
         """Exit events of the membership whose exit is being asked, as [time, id]; never encoded."""
-        self.size = 256
-        """Bytes of its last encoding."""
-
-    @property
-    def due(self) -> int:
-        """The next instant at which time alone could change anything."""
-        return min(self.dues, default=FOREVER)
 
     def encode(self, layout: bytes) -> bytes:
+        """The profile as bytes; `layout` names the order of its lists."""
         body = _encode(
             (
                 self.clock,
@@ -84,7 +97,24 @@ class Profile:
             )
         )
         self.size = HEADER + len(body)
-        return b"%c%b%b%b" % (VERSION, layout, self.due.to_bytes(8, "big"), body)
+        return b"".join((_VERSION, layout, self.due.to_bytes(8, "big"), body))
+
+
+def blank_profile(user: str, units: int, rules: int) -> Profile:
+    """Somebody of whom nothing is known."""
+    return Profile(
+        user,
+        -FOREVER,
+        -FOREVER,
+        b"",
+        {},
+        None,
+        [None] * units,
+        [None] * rules,
+        [FOREVER] * rules,
+        FOREVER,
+        256,
+    )
 
 
 def decode_profile(user: str, raw: bytes) -> Profile:
@@ -94,21 +124,8 @@ def decode_profile(user: str, raw: bytes) -> Profile:
             f"the state of user {user!r} was written in encoding {raw[0]}, this release reads {VERSION}: "
             "run the release that wrote it, or delete the state and read the topic from its beginning"
         )
-    profile = Profile.__new__(Profile)
-    profile.user = user
-    profile.facts = None
-    (
-        profile.clock,
-        profile.newest,
-        profile.recent_ids,
-        profile.traits,
-        profile.ids,
-        profile.units,
-        profile.states,
-        profile.dues,
-    ) = _decode(memoryview(raw)[HEADER:])
-    profile.size = len(raw)
-    return profile
+    clock, newest, recent_ids, traits, ids, units, states, dues = _decode(memoryview(raw)[HEADER:])
+    return Profile(user, clock, newest, recent_ids, traits, ids, units, states, dues, due_of(raw), len(raw))
 
 
 def layout_of(raw: bytes) -> bytes:

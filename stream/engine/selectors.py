@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import asin, cos, radians, sin, sqrt
 from operator import add, mul, sub
 from typing import Any
 
@@ -19,7 +18,7 @@ from stream.definitions.model import (
     Selector,
 )
 from stream.engine.conditions import OPERATORS, comparable
-from stream.engine.values import EARTH_RADIUS_KM, NUMBERS
+from stream.engine.values import NUMBERS, distance_km
 from stream.events import Event, read_field
 
 Ask = Callable[[Any], Any]
@@ -152,7 +151,13 @@ def _call(function: str, arguments: tuple[Expression, ...], reader: Callable[[st
         return lambda event: next(
             (value for value in (ask(event) for ask in asks) if value is not None), None
         )
-    apply = {"min": min, "max": max, "abs": abs, "distance_km": distance_km}[function]
+    functions: dict[str, Callable[..., Any]] = {
+        "min": min,
+        "max": max,
+        "abs": abs,
+        "distance_km": distance_km,
+    }
+    apply = functions[function]
 
     def ask(event: Any) -> Any:
         values = [ask(event) for ask in asks]
@@ -169,7 +174,8 @@ def _lines(function: str, inner: Expression, reader: Callable[[str], Ask]) -> As
         if head in ("props", "context", "traits") and rest:
             read_event = reader(path)
             return lambda pair: read_event(pair[0])
-        return lambda pair: pair[1].get(path) if type(pair[1]) is dict else None
+        default = 1 if path == "quantity" else None
+        return lambda pair: pair[1].get(path, default) if type(pair[1]) is dict else None
 
     ask_line = compile_expression(inner, read_line)
 
@@ -184,13 +190,6 @@ def _lines(function: str, inner: Expression, reader: Callable[[str], Ask]) -> As
             return conjoin(answers)
         if function == "count":
             return sum(1 for answer in answers if answer is True)
-        return sum(float(answer) for answer in answers if type(answer) in NUMBERS)
+        return sum(map(float, answers)) if all(type(answer) in NUMBERS for answer in answers) else None
 
     return ask
-
-
-def distance_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
-    """Great-circle distance by the haversine formula on the mean Earth radius; degrees in, kilometres out."""
-    lat1, lon1, lat2, lon2 = (radians(degrees) for degrees in (lat1, lon1, lat2, lon2))
-    h = sin((lat2 - lat1) / 2) ** 2 + cos(lat1) * cos(lat2) * sin((lon2 - lon1) / 2) ** 2
-    return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(h)))

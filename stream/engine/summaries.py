@@ -7,26 +7,16 @@ a summary's `form` says what it remembers, and its key is the hash of that form.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from typing import Any, Protocol
+from typing import Any
 
-from stream.engine.cells import LAST, Cell, Shape, Sums, Times
+from stream.engine.cells import LAST, SUMS, TIMES, Cell, Shape
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.windows import NO_PANES, Window, insert
+from stream.engine.windows import Window, insert
 from stream.events import Event, Reader
 from stream.identifiers import definition_hash
 
 EVIDENCE = 3
 """Newest events that a leaf of a reason names."""
-
-
-class Summary(Protocol):
-    """State that events are added to."""
-
-    slot: int
-
-    def add(self, profile: Profile, event: Event) -> bool:
-        """Adds an event of the summary's selector; False if its time is no longer covered. `profile.clock` is up to date."""
 
 
 def key_of(form: Any) -> str:
@@ -58,7 +48,7 @@ class CellSummary:
         return True
 
     def read(self, profile: Profile, instant: int) -> tuple[Cell | None, int]:
-        """The cell of what counts at `instant` (None: nothing), and the first later instant at which that may change."""
+        """The cell of what counts at `instant` (None: nothing), and the next instant at which that may change."""
         return profile.units[self.slot], FOREVER
 
 
@@ -92,14 +82,13 @@ class WindowSummary:
         if state is None:
             return None, FOREVER
         times, values, ids, panes = state
-        inside = self._window.select(times, panes, instant, profile)
-        low, high = inside.low, inside.high
+        low, high, inside, until = self._window.select(times, panes, instant, profile)
         cell: Cell | None = None
         if low < high:
             shape = self._shape
-            if shape is Times:
+            if shape is TIMES:
                 cell = [high - low, times[low], times[high - 1]]
-            elif shape is Sums:
+            elif shape is SUMS:
                 cell = [high - low, times[low], times[high - 1], sum(values[low:high])]
             elif ids is None:
                 cell = [high - low, times[low], times[high - 1], min(values[low:high]), max(values[low:high])]
@@ -114,13 +103,12 @@ class WindowSummary:
                     ids[last],
                     values[last],
                 ]
-        if inside.panes is not NO_PANES:
-            for pane in inside.panes:
-                if cell is None:
-                    cell = list(pane)
-                else:
-                    self._shape.merge(cell, pane)
-        return cell, inside.until
+        for pane in inside:
+            if cell is None:
+                cell = list(pane)
+            else:
+                self._shape.merge(cell, pane)
+        return cell, until
 
 
 class RecentSummary:
@@ -182,11 +170,6 @@ class PairSummary:
         elif event.time > state[4]:
             state[4] = event.time
         return True
-
-
-def newest_at(times: list[int], instant: int) -> int:
-    """Index of the newest time that is ≤ `instant`, or -1."""
-    return bisect_right(times, instant) - 1
 
 
 def last_time(cell: Cell | None) -> int:

@@ -1,7 +1,7 @@
 """Values as functions of time.
 
-A node answers `value(profile, instant, key)` with (value, slope, until): the value at the instant, how much it grows per
-millisecond, and the first later instant at which that line may end. An unknown value is None. Numbers are doubles:
+A node answers `value(profile, instant, key)` with (value, slope, until): the value at the instant, how much it grows
+per millisecond, and the first later instant at which that line may end. An unknown value is None. Numbers are doubles:
 sums become doubles here, where something reads them, and whole milliseconds stay integers, which compare exactly.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from math import asin, cos, radians, sin, sqrt
 from operator import add, mul, sub
-from typing import Any, Protocol
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from stream.engine import calendar
@@ -24,24 +24,27 @@ UNKNOWN: Answer = (None, 0, FOREVER)
 EARTH_RADIUS_KM = 6371.0088  # mean radius R1 of the IUGG
 
 
-class Value(Protocol):
-    """A value that may change with time."""
+class Value:
+    """A value that may change with time. `text` is how the author would write it."""
 
-    text: str
-    """How the author would write it."""
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         """(value, slope, until) at an instant."""
+        raise AssertionError("every value defines this")
 
 
-class Constant:
+class Constant(Value):
     """A literal."""
 
-    __slots__ = ("_answer", "text")
+    __slots__ = ("_answer",)
 
     def __init__(self, value: Any, text: str) -> None:
+        super().__init__(text)
         self._answer: Answer = (value, 0, FOREVER)
-        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         return self._answer
@@ -50,15 +53,15 @@ class Constant:
 # --- features --------------------------------------------------------------------------------------------------------
 
 
-class Feature:
+class Feature(Value):
     """A number or value of the cell of what a window holds. One subclass per aggregate, each with its formula."""
 
-    __slots__ = ("_min_n", "_summary", "recent", "text")
+    __slots__ = ("_min_n", "_summary", "recent")
 
     def __init__(
         self, name: str, summary: CellSummary | WindowSummary, recent: RecentSummary, min_n: int
     ) -> None:
-        self.text = name
+        super().__init__(name)
         self.recent = recent
         self._summary = summary
         self._min_n = min_n
@@ -180,14 +183,14 @@ class MeanGap(Feature):
 # --- facts about the user --------------------------------------------------------------------------------------------
 
 
-class Trait:
+class Trait(Value):
     """`traits.x`: the last write of a leaf."""
 
-    __slots__ = ("_path", "text")
+    __slots__ = ("_path",)
 
     def __init__(self, path: str) -> None:
+        super().__init__(f"traits.{path}")
         self._path = path
-        self.text = f"traits.{path}"
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         entry = profile.traits.get(self._path)
@@ -197,19 +200,20 @@ class Trait:
 # --- arithmetic ------------------------------------------------------------------------------------------------------
 
 
-class Arithmetic:
+_OPERATORS: Final[dict[str, Callable[[float, float], float]]] = {"+": add, "-": sub, "*": mul}
+
+
+class Arithmetic(Value):
     """`+ - * /` on doubles; unknown if an operand is, or is no number; x / 0 is unknown."""
 
-    __slots__ = ("_apply", "_left", "_operator", "_right", "text")
-
-    _OPERATORS: dict[str, Callable[[float, float], float]] = {"+": add, "-": sub, "*": mul}
+    __slots__ = ("_apply", "_left", "_operator", "_right")
 
     def __init__(self, operator: str, left: Value, right: Value, text: str) -> None:
+        super().__init__(text)
         self._operator = operator
-        self._apply = self._OPERATORS.get(operator)
+        self._apply = _OPERATORS.get(operator)
         self._left = left
         self._right = right
-        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         left, left_slope, left_until = self._left.value(profile, instant, key)
@@ -229,15 +233,15 @@ class Arithmetic:
 NUMBERS = (int, float)
 
 
-class Extreme:
+class Extreme(Value):
     """`min` and `max`. Of moving operands the line holds until another one could take over."""
 
-    __slots__ = ("_operands", "_sign", "text")
+    __slots__ = ("_operands", "_sign")
 
     def __init__(self, sign: int, operands: tuple[Value, ...], text: str) -> None:
+        super().__init__(text)
         self._sign = sign
         self._operands = operands
-        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         sign = self._sign
@@ -255,14 +259,14 @@ class Extreme:
         return (sign * best, sign * slope, until)
 
 
-class Absolute:
+class Absolute(Value):
     """`abs`. A moving operand turns around at zero."""
 
-    __slots__ = ("_operand", "text")
+    __slots__ = ("_operand",)
 
     def __init__(self, operand: Value, text: str) -> None:
+        super().__init__(text)
         self._operand = operand
-        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         value, slope, until = self._operand.value(profile, instant, key)
@@ -275,14 +279,14 @@ class Absolute:
         return (value, slope, until)
 
 
-class Coalesce:
+class Coalesce(Value):
     """The first operand that is known."""
 
-    __slots__ = ("_operands", "text")
+    __slots__ = ("_operands",)
 
     def __init__(self, operands: tuple[Value, ...], text: str) -> None:
+        super().__init__(text)
         self._operands = operands
-        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         until = FOREVER
@@ -297,15 +301,15 @@ class Coalesce:
 # --- time and place --------------------------------------------------------------------------------------------------
 
 
-class LocalTime:
+class LocalTime(Value):
     """`local_hour()`, `local_weekday()` (ISO, 1 = Monday), `local_date()` (2026-11-21): what the wall clock shows."""
 
-    __slots__ = ("_function", "_periods", "text")
+    __slots__ = ("_function", "_periods")
 
     def __init__(self, function: str, timezone: str) -> None:
+        super().__init__(f"{function}()")
         self._function = function
         self._periods = calendar.Periods("hour" if function == "local_hour" else "day", timezone)
-        self.text = f"{function}()"
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         wall = calendar.to_local(instant, self._periods.zone)
@@ -317,15 +321,15 @@ class LocalTime:
         return (wall.date().isoformat(), 0, end)
 
 
-class Age:
+class Age(Value):
     """`age(date)`: whole years since a date, in the file's time zone; it grows at local midnight of the anniversary."""
 
-    __slots__ = ("_date", "_zone", "text")
+    __slots__ = ("_date", "_zone")
 
     def __init__(self, date: Value, timezone: str, text: str) -> None:
+        super().__init__(text)
         self._date = date
         self._zone = ZoneInfo(timezone)
-        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         value, _, until = self._date.value(profile, instant, key)
@@ -335,18 +339,18 @@ class Age:
         today = calendar.to_local(instant, self._zone).date()
         year = today.year if today < calendar.anniversary(born, today.year) else today.year + 1
         years = year - 1 - born.year
-        return (years, 0, min(until, _midnight(calendar.anniversary(born, year), self._zone)))
+        return (years, 0, min(until, calendar.midnight(calendar.anniversary(born, year), self._zone)))
 
 
-class UntilAnniversary:
+class UntilAnniversary(Value):
     """`until_anniversary(date)`: 0 all through the day, else milliseconds to its local midnight."""
 
-    __slots__ = ("_date", "_zone", "text")
+    __slots__ = ("_date", "_zone")
 
     def __init__(self, date: Value, timezone: str, text: str) -> None:
+        super().__init__(text)
         self._date = date
         self._zone = ZoneInfo(timezone)
-        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         value, _, until = self._date.value(profile, instant, key)
@@ -356,25 +360,21 @@ class UntilAnniversary:
         today = calendar.to_local(instant, self._zone).date()
         day = calendar.anniversary(born, today.year)
         if day == today:
-            return (0, 0, min(until, _midnight(today + timedelta(days=1), self._zone)))
+            return (0, 0, min(until, calendar.midnight(today + timedelta(days=1), self._zone)))
         if day < today:
             day = calendar.anniversary(born, today.year + 1)
-        midnight = _midnight(day, self._zone)
+        midnight = calendar.midnight(day, self._zone)
         return (midnight - instant, -1, min(until, midnight))
 
 
-def _midnight(day: Any, zone: ZoneInfo) -> int:
-    return calendar.from_local(calendar.datetime(day.year, day.month, day.day), zone)
-
-
-class Distance:
+class Distance(Value):
     """`distance_km(lat, lon, lat, lon)`: great-circle distance by the haversine formula on the mean Earth radius."""
 
-    __slots__ = ("_operands", "text")
+    __slots__ = ("_operands",)
 
     def __init__(self, operands: tuple[Value, ...], text: str) -> None:
+        super().__init__(text)
         self._operands = operands
-        self.text = text
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         answers = [operand.value(profile, instant, key) for operand in self._operands]
@@ -382,6 +382,11 @@ class Distance:
         places = [answer[0] for answer in answers]
         if any(type(place) not in NUMBERS for place in places):
             return (None, 0, until)
-        lat1, lon1, lat2, lon2 = (radians(place) for place in places)
-        h = sin((lat2 - lat1) / 2) ** 2 + cos(lat1) * cos(lat2) * sin((lon2 - lon1) / 2) ** 2
-        return (2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(h))), 0, until)
+        return (distance_km(*places), 0, until)
+
+
+def distance_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
+    """Great-circle distance by the haversine formula on the mean Earth radius; degrees in, kilometres out."""
+    phi1, phi2, half = radians(lat1), radians(lat2), radians(lon2 - lon1) / 2
+    h = sin((phi2 - phi1) / 2) ** 2 + cos(phi1) * cos(phi2) * sin(half) ** 2
+    return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(h)))

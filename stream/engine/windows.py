@@ -12,11 +12,11 @@ late event may still fold it into a pane that counts.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from typing import Any, Protocol
+from typing import Any
 
 from stream.durations import DAY, HOUR
 from stream.engine.calendar import Periods
-from stream.engine.cells import FIRST, LAST, Cell
+from stream.engine.cells import FIRST, LAST, Cell, Shape
 from stream.engine.profile import FOREVER, Profile
 
 EXACT = 64
@@ -27,37 +27,32 @@ DAILY = 400 * DAY
 
 Pane = list[Any]
 """[start, *cell]"""
+Selection = tuple[int, int, list[Cell], int]
+"""What is inside: the entries [low, high) and the cells of panes, unchanged before an instant."""
 
 
-class Selection:
-    """What is inside: the entries [low, high) and the panes, unchanged before `until`."""
-
-    __slots__ = ("high", "low", "panes", "until")
-
-    def __init__(self, low: int, high: int, panes: list[Cell], until: int) -> None:
-        self.low = low
-        self.high = high
-        self.panes = panes
-        self.until = until
-
-
-class Window(Protocol):
+class Window:
     """A window over sorted times and panes."""
+
+    __slots__ = ()
 
     def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
         """What is inside at `instant`."""
+        raise AssertionError("every window defines this")
 
     def pane_start(self, time: int, newest: int) -> int:
         """The pane that an entry at `time` folds into when the newest is at `newest`."""
+        raise AssertionError("every window defines this")
 
     def cut(self, clock: int) -> int:
         """Entries before this can never count again, and neither can a pane that they would fold into."""
+        raise AssertionError("every window defines this")
 
 
 NO_PANES: list[Cell] = []
 
 
-class Last:
+class Last(Window):
     """`last: D`: τ − D < e ≤ τ."""
 
     __slots__ = ("_step", "length")
@@ -71,11 +66,11 @@ class Last:
         low = bisect_right(times, after)
         until = times[low] + self.length if low < len(times) else FOREVER
         if not panes or low:  # entries are newer than every pane: if one is out, so are all panes
-            return Selection(low, len(times), NO_PANES, until)
+            return low, len(times), NO_PANES, until
         inside = [pane[1:] for pane in panes if pane[1 + LAST] > after]
         for cell in inside:
             until = min(until, cell[LAST] + self.length)
-        return Selection(low, len(times), inside, until)
+        return low, len(times), inside, until
 
     def pane_start(self, time: int, newest: int) -> int:
         return time // self._step * self._step
@@ -109,10 +104,10 @@ class Between(Last):
             elif cell[LAST] > after:
                 inside.append(cell)
                 until = min(until, cell[LAST] + self.length)
-        return Selection(low, high, inside, until)
+        return low, high, inside, until
 
 
-class Suffix:
+class Suffix(Window):
     """Windows that reach from some instant to now, with panes of UTC hours, days, and one for all that is older."""
 
     __slots__ = ()
@@ -132,8 +127,8 @@ def select_from(times: list[int], panes: list[Pane], start: int, until: int) -> 
     """Everything from `start` on."""
     low = bisect_left(times, start)
     if low:
-        return Selection(low, len(times), NO_PANES, until)
-    return Selection(0, len(times), [pane[1:] for pane in panes if pane[1 + LAST] >= start], until)
+        return low, len(times), NO_PANES, until
+    return 0, len(times), [pane[1:] for pane in panes if pane[1 + LAST] >= start], until
 
 
 class Calendar(Suffix):
@@ -146,10 +141,10 @@ class Calendar(Suffix):
 
     def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
         start, end = self._periods.bounds(instant)
-        selection = select_from(times, panes, start, end)
-        if selection.low == selection.high and not selection.panes:
-            selection.until = FOREVER  # empty stays empty until an event comes
-        return selection
+        low, high, inside, until = select_from(times, panes, start, end)
+        if low == high and not inside:
+            until = FOREVER  # empty stays empty until an event comes
+        return low, high, inside, until
 
     def cut(self, clock: int) -> int:
         return self._periods.bounds(clock)[0] // DAY * DAY if clock > -FOREVER else -FOREVER
@@ -184,9 +179,9 @@ class Session(Suffix):
         run_times, run_panes = times, panes
         if self._slot is not None:
             state = profile.units[self._slot]
-            run_times, run_panes = (state[TIMES], state[PANED]) if state is not None else ([], [])
+            run_times, run_panes = (state[0], state[3]) if state is not None else ([], [])
         if not run_times or instant - run_times[-1] > self._gap:
-            return Selection(len(times), len(times), NO_PANES, FOREVER)
+            return len(times), len(times), NO_PANES, FOREVER
         until = run_times[-1] + self._gap + 1
         start = run_times[-1]
         for time in reversed(run_times):
@@ -200,11 +195,8 @@ class Session(Suffix):
         return select_from(times, panes, start, until)
 
 
-TIMES, VALUES, IDS, PANED = 0, 1, 2, 3
-
-
 def insert(
-    state: list[Any], window: Window, shape: Any, time: int, event_id: str, value: Any, clock: int
+    state: list[Any], window: Window, shape: Shape, time: int, event_id: str, value: Any, clock: int
 ) -> bool:
     """Adds an entry to [times, values or None, ids or None, panes]; False if its time is out of reach for good."""
     cut = window.cut(clock)
@@ -239,7 +231,7 @@ def insert(
 
 
 def _fold(
-    panes: list[Pane], window: Window, shape: Any, time: int, event_id: str, value: Any, newest: int
+    panes: list[Pane], window: Window, shape: Shape, time: int, event_id: str, value: Any, newest: int
 ) -> None:
     start = window.pane_start(time, newest)
     for pane in panes:
