@@ -1,0 +1,47 @@
+"""The engine alone: decode, step, timers and an in-memory store in this process, on one core."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+
+from stream.bench.report import Measurement, Sample
+from stream.engine import Plan, TimeSettings
+from stream.events import event_type
+from stream.ingest import Ingest
+from stream.runtime.embedded import EmbeddedRuntime
+
+BATCH = 10_000
+"""Records a batch: about what the worker fetches when it catches up."""
+
+
+def measure_engine(name: str, plan: Plan, lines: Sequence[bytes], repeat: int) -> Measurement:
+    """Applies `lines` to a new engine `repeat` times, as one partition. Garbage collection is as in the worker's."""
+    return Measurement(
+        name,
+        tuple(_run(plan, lines) for _ in range(repeat)),
+        note=f"one core, decode included, in memory, {len(plan.rules)} segments",
+    )
+
+
+def _run(plan: Plan, lines: Sequence[bytes]) -> Sample:
+    ingest = Ingest(event_type=event_type(plan.extra_fields))
+    runtime = EmbeddedRuntime(plan, TimeSettings())
+    changes = 0
+    gc.collect()
+    gc.freeze()  # the log is not the engine's garbage
+    wall, cpu = time.perf_counter(), time.process_time()
+    for start in range(0, len(lines), BATCH):
+        rows = [(line, start + place, None) for place, line in enumerate(lines[start : start + BATCH])]
+        events, _ = ingest.read_batch(rows)
+        changes += len(runtime.feed(0, events))
+    sample = Sample(
+        events=len(lines),
+        seconds=time.perf_counter() - wall,
+        cpu_seconds=time.process_time() - cpu,
+        changes=changes,
+    )
+    gc.unfreeze()
+    runtime.close()
+    return sample

@@ -1,0 +1,84 @@
+"""Processes that are measured: their CPU time and memory, without any library.
+
+While one runs, its CPU time is read from /proc; at its end, `os.wait4` tells its largest resident size.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stream.errors import OperatorError
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_STOP_SECONDS = 30.0
+
+
+class MeasuredProcess:
+    """A child process whose output goes to a file. A context manager: leaving it ends the process."""
+
+    def __init__(
+        self, command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path | None = None
+    ) -> None:
+        self.name = Path(command[0]).name + " " + " ".join(command[1:3])
+        self.log = log
+        self.memory: int | None = None
+        """Largest resident size in bytes, known once it has ended."""
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(env), cwd=cwd
+            )
+
+    def __enter__(self) -> MeasuredProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def check(self) -> None:
+        """OperatorError with the end of its output if it is not running any more."""
+        if self._process.poll() is not None:
+            raise self._failure()
+
+    def wait(self) -> None:
+        """Waits for its end; OperatorError with the end of its output if that is not a good one."""
+        if self._process.wait() != 0:
+            raise self._failure()
+
+    def _failure(self) -> OperatorError:
+        return OperatorError(f"{self.name} ended with {self._process.returncode}:\n{self.tail()}")
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far, of all its threads."""
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise OperatorError("the benchmark reads CPU times from /proc: it needs Linux") from error
+        # The second field is the program's name in parentheses, which may hold anything.
+        fields = stat.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def stop(self) -> None:
+        """Asks it to end, insists after a while, and keeps what the system says of it."""
+        if self._process.returncode is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while True:
+            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > deadline:
+                self._process.kill()
+                deadline = float("inf")
+            time.sleep(0.02)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self.memory = usage.ru_maxrss * 1024
+
+    def tail(self) -> str:
+        """The last lines of its output."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
