@@ -95,7 +95,7 @@ class _Shopper:
         self.cart: list[tuple[_Product, int]] = []
         self.offline = 0.04 if channel != "web" else 0.002
         self.skew = 0
-        if channel != "web" and chance() < 0.02:
+        if channel != "web" and chance() < 0.04:
             self.skew = (365 * DAY, 3 * HOUR, 20 * MINUTE, -2 * HOUR)[int(chance() * 4)]
         self.greeting = ""
         if known:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stream.cli.options import load_definitions, locate_definitions
+from stream.cli.tables import counted
 from stream.definitions import Definitions
 from stream.definitions.model import Feature, Window
 from stream.durations import format_duration
@@ -76,11 +77,14 @@ def _summarise(definitions: Definitions, console: Console) -> None:
     for table in (outcomes, features):
         if table.row_count:
             console.print(table)
-    counted = (
-        f"{len(definitions.segments)} segments, {len(definitions.ladders)} ladders, "
-        f"{len(definitions.features)} features, {len(definitions.selectors)} events"
+    parts = (
+        (definitions.segments, "segment"),
+        (definitions.ladders, "ladder"),
+        (definitions.features, "feature"),
+        (definitions.selectors, "event"),
     )
-    console.print(f"{counted}; {len(definitions.warnings)} warnings")
+    told = ", ".join(counted(len(found), thing) for found, thing in parts)
+    console.print(f"{told}; {counted(len(definitions.warnings), 'warning')}")
 
 
 def _of(feature: Feature) -> str:

@@ -27,12 +27,16 @@ from stream.simulate import Shop, simulate
 
 _SHOWN = 12
 _FRAMES_PER_SECOND = 20
+_LINES = 14
+_WIDTHS = {"effective at": 12, "user": 8, "segment": 23, "change": 14}
+_FRAME = 16
+"""Characters of lines and space around five columns."""
 _COLOURS = {"entered": "green", "moved": "cyan", "renewed": "cyan", "exited": "yellow", "retracted": "red"}
 
 
 @click.command()
-@click.option("--users", default=2_000, show_default=True, type=click.IntRange(1), help="Shoppers.")
-@click.option("--days", default=14, show_default=True, type=click.IntRange(1), help="Simulated days.")
+@click.option("--users", default=300, show_default=True, type=click.IntRange(1), help="Shoppers.")
+@click.option("--days", default=100, show_default=True, type=click.IntRange(1), help="Simulated days.")
 @click.option("--seed", default=1, show_default=True, help="Another seed, another shop.")
 @click.option(
     "--seconds",
@@ -50,7 +54,7 @@ def demo(
 
     \b
     Example:
-      segstream demo --users 5000 --days 30 --seconds 20
+      segstream demo --users 1000 --days 30 --seconds 20
     """
     console = Console()
     if seconds is None:
@@ -61,7 +65,11 @@ def demo(
     shop = Shop(users, days, seed)
     console.print(f"A shop with {users:,} shoppers, {days} days, {len(plan.rules)} segments")
     began = time.perf_counter()
-    show = _Screen(shop, seconds, console) if console.is_terminal else _Paper(console)
+    show = (
+        _Screen(shop.start, days, seconds, console)
+        if console.is_terminal
+        else _Paper(shop.start, days, console)
+    )
     changes: list[Change] = []
     end = shop.start
     with show:
@@ -95,39 +103,39 @@ def _minutes(shop: Shop, ingest: Ingest) -> Iterator[tuple[int, list[Event]]]:
 
 
 class _Paper:
-    """One line per simulated day, where there is no terminal."""
+    """Where there is no terminal: a line every so many simulated days."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, start: int, days: int, console: Console) -> None:
         self._console = console
-        self._day: int | None = None
+        self._start = start
+        self._span = max(1, days // _LINES) * DAY
+        self._line = 0
         self._events = self._changes = 0
 
     def __enter__(self) -> None:
-        self._console.print("day         events  changes")
+        self._console.print("from        events  changes")
 
     def __exit__(self, *error: object) -> None:
         self._tell()
 
     def step(self, until: int, events: int, decided: list[Change]) -> None:
-        day = (until - 1) // DAY
-        if day != self._day:
+        line = (until - 1 - self._start) // self._span
+        if line != self._line:
             self._tell()
-            self._day = day
+            self._line, self._events, self._changes = line, 0, 0
         self._events += events
         self._changes += len(decided)
 
     def _tell(self) -> None:
-        if self._day is not None:
-            date = format_instant(self._day * DAY)[:10]
-            self._console.print(f"{date} {self._events:7,} {self._changes:8,}", highlight=False)
-        self._events = self._changes = 0
+        date = format_instant(self._start + self._line * self._span)[:10]
+        self._console.print(f"{date} {self._events:7,} {self._changes:8,}", highlight=False)
 
 
 class _Screen:
     """The latest changes and a progress bar, redrawn as simulated time passes."""
 
-    def __init__(self, shop: Shop, seconds: float, console: Console) -> None:
-        self._start, self._span = shop.start, shop.days * DAY
+    def __init__(self, start: int, days: int, seconds: float, console: Console) -> None:
+        self._start, self._span = start, days * DAY
         self._seconds = seconds
         self._latest: deque[Change] = deque(maxlen=_SHOWN)
         self._events = self._changes = 0
@@ -135,7 +143,7 @@ class _Screen:
             TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[told]}")
         )
         self._task = self._bar.add_task("", total=self._span, told="")
-        self._live = Live(self._draw(), console=console, auto_refresh=False, transient=True)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
         self._began = self._drawn = time.perf_counter()
 
     def __enter__(self) -> None:
@@ -147,7 +155,7 @@ class _Screen:
     def step(self, until: int, events: int, decided: list[Change]) -> None:
         self._events += events
         self._changes += len(decided)
-        self._latest.extend(decided)
+        self._latest.extend(sorted(decided, key=lambda change: change.sort_key))
         passed = min((until - self._start) / self._span, 1.0)
         early = self._began + passed * self._seconds - time.perf_counter()
         if early > 0:
@@ -164,13 +172,16 @@ class _Screen:
             self._live.update(self._draw(), refresh=True)
 
     def _draw(self) -> Group:
-        table = Table("effective at", "user", "segment", "change", "because", expand=True)
+        rest = max(self._live.console.width - sum(_WIDTHS.values()) - _FRAME, 8)
+        table = Table()
+        for heading, width in (_WIDTHS | {"because": rest}).items():
+            table.add_column(heading, no_wrap=True, width=width)
         for change in self._latest:
             colour = _COLOURS.get(change.type, "white")
             told = json.loads(change.value)
             value = told["segment"].get("value")
             table.add_row(
-                format_instant(change.effective_at)[5:19].replace("T", " "),
+                format_instant(change.effective_at)[5:16].replace("T", " "),
                 change.user,
                 change.segment,
                 f"[{colour}]{change.type}{f' {value}' if value else ''}[/]",

@@ -26,7 +26,7 @@ from stream.cli.options import (
     stderr,
     writing,
 )
-from stream.cli.tables import changes_table
+from stream.cli.tables import changes_table, counted
 from stream.config import Settings
 from stream.engine import TimeSettings, compile_plan
 from stream.errors import OperatorError
@@ -182,15 +182,14 @@ def _summarise(run: Replay, outcome: Outcome, reasons: Counter[str], seconds: fl
     names = [rule.name for rule in run.runtime.plan.rules]
     if stderr.is_terminal:
         stderr.print(changes_table(names, tally.changes, run.runtime.members()))
+    read, users = counted(outcome.records, "record"), counted(run.runtime.users, "user")
     speed = outcome.records / max(seconds, 1e-9)
-    summary = (
-        f"{outcome.records:,} records of {run.runtime.users:,} users gave {len(outcome.changes):,} changes"
-    )
-    facts = [f"{summary} in {seconds:.1f} s ({speed:,.0f} records/s)"]
-    late = tally.late_applied + tally.late_expired
+    changes = counted(len(outcome.changes), "change")
+    facts = [f"{read} of {users} gave {changes} in {seconds:.1f} s ({speed:,.0f} records/s)"]
     for count, what in (
-        (late, f"late ({tally.late_expired:,} of them too late)"),
-        (tally.duplicates, "duplicates dropped"),
+        (tally.late_applied, "late"),
+        (tally.late_expired, "too late to count"),
+        (tally.duplicates, "dropped as repeated"),
         (tally.clamped, "with a clock ahead of time"),
         (outcome.beyond, "after --until, not read"),
     ):
@@ -198,5 +197,5 @@ def _summarise(run: Replay, outcome: Outcome, reasons: Counter[str], seconds: fl
             facts.append(f"{count:,} {what}")
     if reasons:
         told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-        facts.append(f"{outcome.dead_letters:,} dead letters ({told})")
+        facts.append(f"{counted(outcome.dead_letters, 'dead letter')} ({told})")
     stderr.print("; ".join(facts), highlight=False, soft_wrap=True)

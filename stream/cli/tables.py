@@ -10,6 +10,11 @@ from rich.table import Table
 TYPES = ("entered", "moved", "renewed", "exited", "retracted")
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 change`, `1,200 changes`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def changes_table(
     segments: Iterable[str], changes: Counter[tuple[str, str, str]], members: Counter[str]
 ) -> Table:

@@ -43,7 +43,7 @@ def write(path: Path, text: str) -> Path:
 def test_good_definitions_are_summarised(tmp_path: Path) -> None:
     result = check(write(tmp_path / "good.yaml", GOOD))
     assert result.exit_code == 0
-    assert "2 segments, 0 ladders, 1 features, 3 events; 1 warnings" in result.output
+    assert "2 segments, 0 ladders, 1 feature, 3 events; 1 warning" in result.output
     assert "warning: " in result.output, "nothing uses `view`"
     for told in ("Spends", "sum buy.value", "last 30d"):
         assert told in result.output

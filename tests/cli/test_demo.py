@@ -33,6 +33,7 @@ def test_on_a_terminal_it_is_drawn_and_gives_the_same_changes(
     outs = [tmp_path / "plain.jsonl", tmp_path / "live.jsonl"]
     assert CliRunner().invoke(main, ["demo", *SMALL, "--out", str(outs[0])]).exit_code == 0
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
     result = CliRunner().invoke(main, ["demo", *SMALL, "--seconds", "0", "--out", str(outs[1])])
     assert result.exit_code == 0, result.output
     assert "effective at" in result.output
