@@ -27,7 +27,7 @@ from stream.bench.report import Sample
 from stream.errors import OperatorError
 
 PARTITIONS = 4
-_SAMPLE_SECONDS = 0.2
+_SAMPLE_SECONDS = 0.1
 _LIMIT_SECONDS = 1_800.0
 _QUIET_SECONDS = 120.0
 

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from stream.bench import PARTS, Report, run_bench
+from stream.bench import Report, run_bench
 from stream.bench.backlog import Backlog, measure, total
 from stream.bench.processes import MeasuredProcess
 from stream.bench.report import Measurement, Sample
 from stream.bench.run import simulated_log
 from stream.errors import OperatorError
-from tests.kafka.broker import Broker
 
 
 def python(code: str, folder: Path) -> MeasuredProcess:
@@ -118,21 +117,3 @@ def test_metrics_are_summed_over_labels() -> None:
     text = '# HELP m_total x\nm_total{a="1"} 3.0\nm_total{a="2"} 4.0\nm_total_more 9\nm_created{a="1"} 5\n'
     assert total(text, "m_total") == 7
     assert total(text, "m") == 0
-
-
-def test_all_parts_on_a_real_broker(broker: Broker) -> None:
-    """Small, but everything: topics, produce, our worker with two jobs, the ordinary Faust program."""
-    report = run_bench("all", events=60_000, repeat=1, brokers=broker.address)
-    assert [each.name for each in report.measurements] == [
-        "engine, retail pack",
-        "engine, cart abandonment",
-        "worker, retail pack",
-        "worker, cart abandonment",
-        "stock Faust, cart abandonment",
-    ]
-    assert all(each.samples[0].changes > 0 for each in report.measurements)
-    # Ours end to end decides what it decides alone: what is due at the very end waits for time to pass.
-    alone, at_work = report.measurements[1], report.measurements[3]
-    assert at_work.samples[0].changes == pytest.approx(alone.samples[0].changes, rel=0.02)
-    assert len(report.ratios) == 2
-    assert set(PARTS) == {"engine", "worker", "stock-faust", "all"}
