@@ -38,6 +38,7 @@ MAX_DEPTH = 300
 _TOO_SHORT_TO_BE_DEEP = 2 * MAX_DEPTH  # a level takes two brackets
 
 _LARGEST_PLAIN_INSTANT = 32_503_680_000_000  # the year 3000: beyond it parse_instant judges
+_KNOWN = frozenset(ENVELOPE_FIELDS)
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 _decode_row = msgspec.json.Decoder().decode
 
@@ -101,7 +102,10 @@ class Ingest:
         rows: Iterable[dict[str, Any]] = [row] if self._mapping is None else self._mapping.apply(row)
         events = []
         for canonical in rows:
-            event = msgspec.convert(canonical, self._event_type)
+            try:
+                event = msgspec.convert(canonical, self._event_type)
+            except msgspec.ValidationError as error:
+                raise _not_an_event(error) from None
             _complete(event, offset, record_time)
             if not event.id and event.type != CLOCK_ADVANCED:
                 event.id = _derive_id(event, canonical)
@@ -194,12 +198,13 @@ def _received(value: object, time: int) -> int:
 
 
 def _derive_id(event: Event, sent: dict[str, Any]) -> str:
-    strays = {name: value for name, value in sent.items() if name not in ENVELOPE_FIELDS}
-    canonical = {name: value for name, value in sent.items() if name in ENVELOPE_FIELDS}
+    strays = sent.keys() - _KNOWN
     if strays:
-        props = canonical.get("props")
-        canonical["props"] = {**strays, **props} if isinstance(props, dict) else strays
-    return derive_event_id(event.user, event.time, event.type, canonical)
+        props = {name: sent[name] for name in strays}
+        if isinstance(sent.get("props"), dict):
+            props |= sent["props"]
+        sent = {name: value for name, value in sent.items() if name in _KNOWN} | {"props": props}
+    return derive_event_id(event.user, event.time, event.type, sent)
 
 
 def _may_be_deep(value: bytes) -> bool:

@@ -122,6 +122,13 @@ def test_what_ingest_sets_cannot_be_sent() -> None:
     assert (event.user, event.offset, event.clamped, event.record_time) == ("u1", 0, False, NOON)
 
 
+def test_what_ingest_sets_is_refused_where_it_could_not_even_be_overwritten() -> None:
+    row = {**GOOD, "\x7foffset": "here"}
+    assert refusal(json.dumps(row).encode())[0] == "bad_json"
+    with pytest.raises(RecordError, match="bad_json"):
+        INGEST.read_row(row, offset=0)
+
+
 def test_an_event_without_id_gets_the_one_that_its_content_gives() -> None:
     sent = {"type": "product_viewed", "time": NOON, "user_id": "u1", "props": {"a": 1}, "colour": "red"}
     canonical = {**sent, "props": {"a": 1, "colour": "red"}}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.errors import DefinitionError, RecordError
 from stream.ingest import Ingest, load_mapping, preset_names
 from stream.ingest.mapping import is_mapping, parse_mapping
+from tests.ingest.test_envelope import JSON
 
 ROW = {
     "timestamp": "1433221332117",
@@ -78,6 +82,19 @@ def test_a_value_that_a_transform_refuses_is_a_dead_letter_with_its_path() -> No
         "bad_time",
         "$.timestamp: expected a number, not 'noon'",
     )
+
+
+@given(st.dictionaries(st.sampled_from(sorted(ROW)), JSON))
+def test_any_row_is_an_event_or_a_record_error(row: dict[str, Any]) -> None:
+    ingest = Ingest(load_mapping("retailrocket"))
+    for candidate in (row, {**ROW, **row}, {**row, "timestamp": ROW["timestamp"]}):
+        try:
+            (event,) = ingest.read_row(candidate, offset=0)
+        except RecordError as error:
+            assert error.message.startswith("$")  # noqa: PT017
+        else:
+            assert event.user
+            assert event.id
 
 
 def test_all_errors_of_a_mapping_are_told_with_their_places() -> None:

@@ -11,9 +11,10 @@ import csv
 import gzip
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,23 +71,24 @@ def in_order(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def replay(log: Path, definitions: str, folder: Path, *options: str) -> bytes:
-    segments = folder / "segments.yaml"
-    segments.write_text(definitions, encoding="utf-8")
-    out = folder / "changes.jsonl"
-    arguments = [
-        "replay",
-        str(log),
-        "--mapping",
-        "retailrocket",
-        "--segments",
-        str(segments),
-        "--out",
-        str(out),
-    ]
-    result = CliRunner().invoke(main, [*arguments, *options])
-    assert result.exit_code == 0, result.output
-    return out.read_bytes()
+Replay = Callable[..., tuple[bytes, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def replay(tmp_path_factory: pytest.TempPathFactory) -> Replay:
+    """Runs `segstream replay`: the bytes of its output, and its counts. Each run is done once."""
+    folder = tmp_path_factory.mktemp("replays")
+
+    @cache
+    def run(log: Path, definitions: str, *options: str) -> tuple[bytes, dict[str, Any]]:
+        segments, out, stats = (folder / name for name in ("segments.yaml", "changes.jsonl", "stats.json"))
+        segments.write_text(definitions, encoding="utf-8")
+        arguments = ["replay", str(log), "--mapping", "retailrocket", "--segments", str(segments)]
+        result = CliRunner().invoke(main, [*arguments, "--out", str(out), "--stats", str(stats), *options])
+        assert result.exit_code == 0, result.output
+        return out.read_bytes(), json.loads(stats.read_text())
+
+    return run
 
 
 def read_changes(output: bytes) -> list[Found]:
@@ -101,15 +103,22 @@ def epoch(text: str) -> int:
 # --- the log in time order -------------------------------------------------------------------------------------------
 
 
+CUTS = (("1", "1"), ("500", "4"), ("100000", "7"))
+"""Batch size and partitions."""
+
+
 @pytest.mark.parametrize("definitions", [WHILE_TRUE, UNTIL_BOUGHT], ids=["while true", "until bought"])
-@pytest.mark.parametrize("partitions", [1, 4, 7])
 def test_entries_and_exits_equal_the_direct_computation(
-    rows: list[Row], in_order: Path, tmp_path: Path, definitions: str, partitions: int
+    rows: list[Row], in_order: Path, replay: Replay, definitions: str
 ) -> None:
     expected = sorted(directly(rows, bought_only=definitions is UNTIL_BOUGHT), key=output_order)
-    found = read_changes(replay(in_order, definitions, tmp_path, "--partitions", str(partitions)))
     assert len(expected) > 1400
-    assert found == expected
+    outputs = [
+        replay(in_order, definitions, "--batch-size", size, "--partitions", partitions)[0]
+        for size, partitions in CUTS
+    ]
+    assert read_changes(outputs[0]) == expected
+    assert all(output == outputs[0] for output in outputs), "the same to the byte however the work is cut"
 
 
 def directly(rows: list[Row], bought_only: bool) -> Iterator[Found]:
@@ -144,25 +153,17 @@ def output_order(found: Found) -> tuple[int, str, int]:
     return effective_at, visitor, seq
 
 
-def test_the_output_is_the_same_to_the_byte_however_the_work_is_cut(in_order: Path, tmp_path: Path) -> None:
-    outputs = {
-        replay(in_order, UNTIL_BOUGHT, tmp_path, "--batch-size", size, "--partitions", partitions)
-        for size, partitions in (("1", "1"), ("500", "4"), ("100000", "7"))
-    }
-    assert len(outputs) == 1
-
-
 # --- the log as it is stored -----------------------------------------------------------------------------------------
 
 
-def test_as_stored_the_batch_size_changes_nothing(tmp_path: Path) -> None:
-    outputs = {replay(LOG, WHILE_TRUE, tmp_path, "--batch-size", size) for size in ("1", "500", "100000")}
-    assert len(outputs) == 1
+def test_as_stored_the_batch_size_changes_nothing(replay: Replay) -> None:
+    outputs = [replay(LOG, WHILE_TRUE, "--batch-size", size)[0] for size, _ in CUTS]
+    assert all(output == outputs[0] for output in outputs)
 
 
-def test_as_stored_the_changes_equal_the_model(rows: list[Row], tmp_path: Path) -> None:
+def test_as_stored_the_changes_equal_the_model(rows: list[Row], replay: Replay) -> None:
     expected = sorted(Model().run(rows), key=output_order)
-    found = read_changes(replay(LOG, WHILE_TRUE, tmp_path))
+    found = read_changes(replay(LOG, WHILE_TRUE, "--batch-size", "500")[0])
     assert {kind for _, kind, _, _ in expected} == {"entered", "exited", "retracted"}
     assert found == expected
 
@@ -236,10 +237,8 @@ class Model:
 # --- what is published about the log ---------------------------------------------------------------------------------
 
 
-def test_the_counts_of_the_log_are_those_of_its_description(tmp_path: Path) -> None:
-    stats_file = tmp_path / "stats.json"
-    replay(LOG, WHILE_TRUE, tmp_path, "--stats", str(stats_file))
-    stats: dict[str, Any] = json.loads(stats_file.read_text())
+def test_the_counts_of_the_log_are_those_of_its_description(replay: Replay) -> None:
+    stats = replay(LOG, WHILE_TRUE, "--batch-size", "500")[1]
     assert stats["records"] == stats["events"] == 100_000
     assert stats["ignored"] == 96_754  # views: nothing here asks for them
     assert stats["users"] == 1_479 + 65  # with a cart; with an order alone
