@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import yaml
@@ -30,6 +31,7 @@ PARTITIONS = 4
 _SAMPLE_SECONDS = 0.1
 _LIMIT_SECONDS = 1_800.0
 _QUIET_SECONDS = 120.0
+_REST_SECONDS = 1.5
 
 Progress = Callable[[], tuple[int, int]]
 """Events done and changes published so far; OSError while it cannot be told yet."""
@@ -48,27 +50,25 @@ class Backlog:
 
 @contextmanager
 def local_broker(folder: Path) -> Iterator[str]:
-    """A broker of our own for the time of the benchmark; yields its address. Needs the source checkout and Java."""
-    if not (ROOT / "tests" / "kafka" / "broker.py").is_file():
+    """The broker of the tests for the time of the benchmark; yields its address. Needs the source checkout and Java."""
+    file = ROOT / "tests" / "kafka" / "broker.py"
+    if not file.is_file():
         raise OperatorError("no broker: give --brokers HOST:PORT, or run from a source checkout")
-    port = _free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "tests.kafka.broker",
-        "--port",
-        str(port),
-        "--data",
-        str(folder / "broker"),
-    ]
-    with MeasuredProcess(command, log=folder / "broker.log", env=os.environ, cwd=ROOT) as broker:
-        deadline = time.monotonic() + _QUIET_SECONDS
-        while "ready at" not in broker.tail():
-            broker.check()
-            if time.monotonic() > deadline:
-                raise OperatorError(f"the broker did not start:\n{broker.tail()}")
-            time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
+    spec = spec_from_file_location("segstream_test_broker", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if reason := module.missing():
+        raise OperatorError(f"no broker: {reason}; give --brokers HOST:PORT to use another")
+    try:
+        broker = module.Broker(folder / "broker", heap="1g").start()
+    except module.BrokerUnavailableError as error:
+        raise OperatorError(f"no broker: {error}") from error
+    try:
+        yield broker.address
+    finally:
+        broker.stop()
 
 
 def fill(brokers: str, topic: str, lines: Sequence[bytes], folder: Path) -> Backlog:
@@ -142,6 +142,7 @@ def measure(
                     f"{name} stands at {done:,} of {backlog.events:,} events:\n{process.tail()}"
                 )
         end, cpu = time.monotonic(), process.cpu_seconds()
+        changes = _settled(changes, progress)
     if first is None or first[2] >= done:
         raise OperatorError(f"{done:,} events are too few for a measurement of {name}: raise --events")
     return Sample(
@@ -151,6 +152,17 @@ def measure(
         changes=changes,
         memory=process.memory,
     )
+
+
+def _settled(changes: int, progress: Progress) -> int:
+    """The number of changes once it has come to rest: some of an ordinary program's take a way of their own."""
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < _REST_SECONDS:
+        time.sleep(_SAMPLE_SECONDS)
+        before, (_, changes) = changes, progress()
+        if changes != before:
+            quiet_since = time.monotonic()
+    return changes
 
 
 def _scrape(url: str) -> Progress:

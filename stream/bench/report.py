@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
@@ -21,6 +21,8 @@ class Sample:
     changes: int
     memory: int | None = None
     """Largest resident size of the process, bytes."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Where its CPU-seconds went, as far as it was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,15 @@ class Measurement:
     def per_cpu_second(self) -> float:
         """Events per CPU-second of the process, the median."""
         return median(sample.events / sample.cpu_seconds for sample in self.samples)
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Microseconds of CPU per event by stage, medians."""
+        names = self.samples[0].stages
+        return {
+            name: median(sample.stages[name] / sample.events for sample in self.samples) * 1e6
+            for name in names
+        }
 
     @property
     def spread(self) -> float:
@@ -89,7 +100,8 @@ class Report:
         console.print(_table(self.measurements), no_wrap=True, crop=False, overflow="ignore")
         console.print()
         for each in self.measurements:
-            console.print(f"{each.name}: {each.note}", style="dim")
+            stages = ", ".join(f"{stage} {cost:.1f}" for stage, cost in each.stages.items())
+            console.print(f"{each.name}: {each.note}{f'; µs/event: {stages}' if stages else ''}", style="dim")
         for name, ratio in self.ratios:
             console.print(f"{name}: [bold]{ratio:.1f} ×[/bold]")
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_the_engine_alone_is_measured_on_both_jobs() -> None:
     for each in report.measurements:
         assert [sample.events for sample in each.samples] == [2_000, 2_000]
         assert each.samples[0].changes == each.samples[1].changes > 0
+        assert sum(each.stages.values()) == pytest.approx(1e6 / each.per_cpu_second, rel=0.5)
     assert len(told) == 3
 
 
@@ -87,7 +89,7 @@ def test_a_process_that_fails_is_told_with_its_last_words(tmp_path: Path) -> Non
 
 
 def test_the_clock_runs_from_the_first_sample_with_events_to_the_last(tmp_path: Path) -> None:
-    progress = iter([OSError("not yet"), (0, 0), (10, 1), (60, 2), (60, 2), (100, 9)])
+    progress = chain([OSError("not yet"), (0, 0), (10, 1), (60, 2), (60, 2), (100, 7)], repeat((100, 9)))
 
     def told() -> tuple[int, int]:
         now = next(progress)
