@@ -191,14 +191,14 @@ class WorkerProcess:
     def consumed(self) -> int:
         return int(self.metric("segstream_events_consumed_total"))
 
-    def lag(self) -> float:
-        """Records of the input that are not in the state; infinite while unknown."""
+    def is_done(self) -> bool:
+        """The input is in the state to its end, and what is due has fired."""
         if not self.is_ready():
-            return float("inf")
-        owned = json.loads(self.get("/ready")[1])["partitions"]
+            return False
+        state = json.loads(self.get("/ready")[1])
         _, text = self.get("/metrics")
         lags = re.findall(r"^segstream_consumer_lag_records{[^}]*} (\S+)$", text, re.MULTILINE)
-        return sum(map(float, lags)) if len(lags) == len(owned) else float("inf")
+        return len(lags) == len(state["partitions"]) and not sum(map(float, lags)) and not state["firing"]
 
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)

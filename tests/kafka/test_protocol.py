@@ -80,7 +80,7 @@ def check_output(deployment: Deployment) -> None:
 def test_one_undisturbed_run(deployment: Deployment) -> None:
     deployment.produce(events(5_000))
     worker = deployment.worker()
-    worker.wait(lambda: worker.lag() == 0, "reading the input")
+    worker.wait(worker.is_done, "reading the input")
     assert worker.consumed() == 5_000
     assert worker.terminate() == 0
     check_output(deployment)
@@ -97,7 +97,7 @@ def test_killed_five_times_while_producing(deployment: Deployment) -> None:
         target = share * len(rows)
         worker.wait(lambda: len(rows) - _left(deployment, len(rows)) >= target, "producing")  # noqa: B023
         enough = chance.randrange(1, 3_000)
-        worker.wait(lambda: worker.consumed() > enough or worker.lag() == 0, "consuming")  # noqa: B023
+        worker.wait(lambda: worker.consumed() > enough or worker.is_done(), "consuming")  # noqa: B023
         assert worker.metric("segstream_events_skipped_total") == 0
         worker.kill()
         if share == 0.5:
@@ -106,7 +106,7 @@ def test_killed_five_times_while_producing(deployment: Deployment) -> None:
             shutil.rmtree(deployment.state)
     producing.join(60)
     worker = deployment.worker()
-    worker.wait(lambda: worker.lag() == 0, "reading the rest")
+    worker.wait(worker.is_done, "reading the rest")
     assert worker.terminate() == 0
     check_output(deployment)
 
@@ -114,10 +114,10 @@ def test_killed_five_times_while_producing(deployment: Deployment) -> None:
 def test_a_warm_restart_reads_only_what_is_new(deployment: Deployment) -> None:
     deployment.produce(events(3_000))
     worker = deployment.worker()
-    worker.wait(lambda: worker.lag() == 0, "reading the input")
+    worker.wait(worker.is_done, "reading the input")
     worker.terminate()
     worker = deployment.worker()
-    worker.wait(lambda: worker.lag() == 0, "starting again")
+    worker.wait(worker.is_done, "starting again")
     assert worker.consumed() == 0
     assert worker.metric("segstream_state_users") == 500
     worker.terminate()
@@ -138,7 +138,7 @@ def test_two_workers_share_and_take_over(deployment: Deployment) -> None:
     deployment.produce(rows[20_000:])
     second.kill()
     first.wait(lambda: len(json.loads(first.get("/ready")[1])["partitions"]) == 4, "taking over")
-    first.wait(lambda: first.lag() == 0, "reading the rest")
+    first.wait(first.is_done, "reading the rest")
     assert first.terminate() == 0
     check_output(deployment)
 

@@ -142,7 +142,14 @@ def _serve(app: App, worker: Worker) -> None:
 
     @app.page("/ready")
     async def ready(self: View, request: Request) -> Response:
-        state = {"ready": worker.ready, "partitions": sorted(worker.owned)}
+        owned = worker.owned
+        state = {
+            "ready": worker.ready,
+            "partitions": sorted(owned),
+            "firing": sorted(
+                number for number, each in owned.items() if each.more
+            ),  # timers below the watermark
+        }
         return self.json(state, status=200 if worker.ready else 503)
 
 

@@ -79,6 +79,8 @@ class Owned:
     arrived: deque[Arrived] = field(default_factory=deque)
     read: int = 0
     """The first input record that did not arrive."""
+    committed: int = 0
+    """The first input record whose step is not acknowledged."""
     draft: Draft = field(default_factory=Draft)
     more: bool = False
     """Timers below the watermark are left to fire."""
@@ -88,11 +90,6 @@ class Owned:
     def take_draft(self) -> Draft:
         draft, self.draft = self.draft, Draft()
         return draft
-
-    @property
-    def waiting(self) -> int:
-        """Records that wait for their step."""
-        return sum(len(each.batch) - each.done for each in self.arrived)
 
     def forget_arrived(self) -> None:
         """What was not stepped is read again."""

@@ -107,6 +107,8 @@ class Rounds:
     def resume(self, owned: dict[int, Owned]) -> None:
         """These partitions, from their positions on."""
         self._owned = owned
+        for each in owned.values():
+            each.more = _has_overdue(each)  # a crash may have come between a watermark and its timers
         self._running = True
         self._work.set()
 
@@ -220,7 +222,7 @@ class Rounds:
                 break
             events = events[step.consumed :]
         owned.position = next_offset
-        owned.more = state.next_due is not None and state.next_due < state.watermark
+        owned.more = _has_overdue(owned)
         if owned.more:
             self._fire(owned, state.watermark, max(_TIMERS, len(records)))
 
@@ -293,6 +295,7 @@ class Rounds:
         )
         for (owned, draft), anchor in zip(drafts, anchors, strict=True):
             owned.store.write(draft.profiles, encode(anchor))
+            owned.committed = draft.next_offset
             for step in draft.steps:
                 owned.state.settle(step)
             for event in draft.acknowledge:
@@ -319,3 +322,8 @@ class Rounds:
         for due in draft.fired:
             if now - due < _LIVE_MS:
                 metrics.timer_delay.observe((now - due) / 1000)
+
+
+def _has_overdue(owned: Owned) -> bool:
+    due = owned.state.next_due
+    return due is not None and due < owned.state.watermark

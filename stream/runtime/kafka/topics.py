@@ -129,7 +129,8 @@ def _admin(settings: Settings) -> KafkaAdminClient:
 def _compare(admin: KafkaAdminClient, settings: Settings) -> list[tuple[TopicPlan, _Actual | None]]:
     there = _describe(admin, [plan.name for plan in plan_topics(settings)])
     events = there.get(settings.topics.events)
-    return [(plan, there.get(plan.name)) for plan in plan_topics(settings, events and events.partitions)]
+    count = events.partitions if events is not None else None
+    return [(plan, there.get(plan.name)) for plan in plan_topics(settings, count)]
 
 
 def _describe(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, _Actual]:

@@ -237,7 +237,9 @@ class Worker:
                 await publisher.changes([(restored.partition, restored.pending)])
         state = self._engine.open(restored.store, marker.engine if marker else None)
         position = marker.next_offset if marker else begin
-        return Owned(restored.partition, restored.store, restored.changelog, state, position)
+        return Owned(
+            restored.partition, restored.store, restored.changelog, state, position, committed=position
+        )
 
     def _check_position(self, place: str, marker: changelog.Marker, begin: int, end: int) -> None:
         if marker.partitions != self._partitions:
@@ -299,7 +301,7 @@ class Worker:
                 metrics.watermark.labels(number).set(owned.state.watermark / 1000)
             seen = self.ends.get((self.settings.topics.events, number))
             if seen is not None:
-                metrics.lag.labels(number).set(max(0, seen.end - owned.position))
+                metrics.lag.labels(number).set(max(0, seen.end - owned.committed))
 
     def _producer(self, batch_bytes: int) -> AIOKafkaProducer:
         return AIOKafkaProducer(**self._options, enable_idempotence=True, max_batch_size=batch_bytes)
