@@ -23,6 +23,8 @@ _COMMANDS = {
     "replay": "stream.cli.replay",
     "run": "stream.cli.kafka",
     "topics": "stream.cli.kafka",
+    "record": "stream.cli.kafka",
+    "produce": "stream.cli.kafka",
     "simulate": "stream.cli.simulate",
     "config": "stream.cli.config",
     "bench": "stream.cli.bench",

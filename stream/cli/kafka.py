@@ -1,12 +1,24 @@
-"""The commands that talk to Kafka: `run`, `topics`. What they need is imported when they run."""
+"""The commands that talk to Kafka: run, topics, record, produce. What they need is imported when they run."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from stream.cli.options import config_option, read_settings, stderr
+from stream.cli.options import INSTANT, config_option, read_settings, stderr
+from stream.cli.tables import counted
+from stream.ingest import load_mapping
+
+_TELL_SECONDS = 0.2
+topic_option = click.option(
+    "--topic", metavar="TOPIC", help="Which.  [default: the events topic of the settings]"
+)
 
 
 @click.command()
@@ -53,3 +65,84 @@ def topics(config_file: str | None, create: bool) -> None:
     Console(soft_wrap=True).print(table)
     if any(finding.severity == "error" for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+@click.command()
+@config_option
+@topic_option
+@click.option("--out", required=True, metavar="FILE", help="The log; .gz and .zst are packed.")
+@click.option("--from", "start", type=INSTANT, help="Only records from this time on.")
+@click.option("--to", "stop", type=INSTANT, help="Only records before this time.")
+def record(config_file: str | None, topic: str | None, out: str, start: int | None, stop: int | None) -> None:
+    """Write a topic, as long as it is now, to a log that replay reads: values, keys, headers, timestamps, offsets.
+
+    --from and --to go by Kafka's timestamps.
+
+    \b
+    Example:
+      segstream record --topic events --from 2026-11-01T00:00:00Z --out november.jsonl.zst
+    """
+    from stream.runtime.kafka.logs import record as record_topic
+
+    settings = read_settings(config_file)
+    topic = topic or settings.topics.events
+    with _counting() as progress:
+        done = record_topic(settings, topic, Path(out), start=start, stop=stop, progress=progress)
+    stderr.print(f"{counted(done, 'record')} of {topic} in {out}", highlight=False)
+
+
+@click.command()
+@click.argument("log")
+@config_option
+@topic_option
+@click.option("--mapping", metavar="NAME|FILE", help="Turns rows into canonical events on the way.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="At most so many records a second.")
+@click.option(
+    "--speed", type=click.FloatRange(0, min_open=True), help="The log's own pace, so many times faster."
+)
+@click.option(
+    "--close",
+    type=INSTANT,
+    help="End with a clock_advanced in each partition: all that is due by then fires.",
+)
+def produce(
+    log: str,
+    config_file: str | None,
+    topic: str | None,
+    mapping: str | None,
+    rate: float | None,
+    speed: float | None,
+    close: int | None,
+) -> None:
+    """Send a log to a topic; the Kafka timestamp is the recorded one, else received_at, else the event's time.
+
+    \b
+    Example:
+      segstream produce shop.jsonl --topic events --speed 60
+    """
+    from stream.runtime.kafka.logs import produce as produce_log
+
+    settings = read_settings(config_file)
+    topic = topic or settings.topics.events
+    compiled = load_mapping(mapping) if mapping else None
+    with _counting() as progress:
+        done = produce_log(
+            settings, log, topic, mapping=compiled, rate=rate, speed=speed, close=close, progress=progress
+        )
+    stderr.print(f"{counted(done, 'record')} of {log} in {topic}", highlight=False)
+
+
+@contextmanager
+def _counting() -> Iterator[Callable[[int], None]]:
+    """Shows on a terminal how many records were handled so far, and how fast."""
+    began = told = time.perf_counter()
+
+    def progress(done: int) -> None:
+        nonlocal told
+        now = time.perf_counter()
+        if now - told >= _TELL_SECONDS:
+            told = now
+            status.update(f"{counted(done, 'record')}, {done / (now - began):,.0f}/s")
+
+    with stderr.status("…") as status:
+        yield progress

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from stream.cli import main
 from stream.config import Settings
+from stream.runtime.kafka import logs as kafka_logs
 from stream.runtime.kafka import topics as kafka_topics
 from stream.runtime.kafka.topics import Finding, TopicPlan
 from tests.cli.test_cli import run
@@ -50,3 +51,37 @@ def test_topics_tells_each_and_ends_with_1_on_errors(monkeypatch: pytest.MonkeyP
     assert "warning: few partitions" in result.stdout
     assert "error: does not exist" in result.stdout
     assert result.stdout.count("as planned") == 4
+
+
+@pytest.mark.parametrize("command", ["record", "produce"])
+def test_record_and_produce_hand_over_what_was_asked(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def handle(settings: Settings, *what: Any, **options: Any) -> int:
+        options.pop("progress")(1)
+        asked.append((settings.app, *what, options))
+        return 1_200
+
+    monkeypatch.setattr(kafka_logs, command, handle)
+    settings = tmp_path / "segstream.yaml"
+    settings.write_text("app: shop\ntopics: {events: clicks}\n", encoding="utf-8")
+    at = ["--config", str(settings)]
+    if command == "record":
+        arguments = [*at, "--out", "log.jsonl", "--from", "2026-11-21T12:00:00Z"]
+        expected: tuple[Any, ...] = (
+            "shop",
+            "clicks",
+            Path("log.jsonl"),
+            {"start": 1_795_262_400_000, "stop": None},
+        )
+    else:
+        arguments = ["log.jsonl", *at, "--topic", "t", "--rate", "50", "--close", "2026-11-21T12:00:00Z"]
+        options = {"mapping": None, "rate": 50.0, "speed": None, "close": 1_795_262_400_000}
+        expected = ("shop", "log.jsonl", "t", options)
+    result = CliRunner().invoke(main, [command, *arguments])
+    assert result.exit_code == 0, result.output
+    assert asked == [expected]
+    assert "1,200 records of" in result.stderr
+    assert result.stdout == ""
