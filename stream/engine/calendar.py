@@ -94,6 +94,11 @@ def midnight(day: date, zone: ZoneInfo) -> int:
     return from_local(datetime.combine(day, time.min), zone)
 
 
+def ordinal_day(instant: int, zone: ZoneInfo) -> int:
+    """The number of the local day, counted from 1 January of year 1."""
+    return to_local(instant, zone).toordinal()
+
+
 def parse_date(value: object) -> date | None:
     """The calendar date that text starts with (`1990-05-17`, also with a time behind it); None if it is none."""
     if type(value) is not str or _DATE.match(value) is None:

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from math import ceil, floor, isfinite
 from typing import Any
 
+from stream.durations import MINUTE, format_duration
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import CellSummary, PairSummary, RecentSummary, last_time
-from stream.engine.values import NUMBERS, Answer, Feature, Value
+from stream.engine.summaries import EVIDENCE, CellSummary, RecentSummary, last_time
+from stream.engine.values import NUMBERS, Answer, Decay, Feature, Value, covered_from
 
 Verdict = tuple[bool | None, int]
 ALWAYS: Verdict = (True, FOREVER)
@@ -122,16 +123,17 @@ class TierOf(Value):
 
 
 class MemberOf(Condition):
-    """`segment.x`: true while the user is a member."""
+    """`segment.x`: true while member. Of a segment with memberships per key: of any, or of the same key inside one."""
 
-    __slots__ = ("_is_member",)
+    __slots__ = ("_is_member", "_same_key")
 
-    def __init__(self, is_member: Callable[[Profile], bool], text: str) -> None:
+    def __init__(self, is_member: Callable[[Profile, str | None], bool], same_key: bool, text: str) -> None:
         super().__init__(text)
         self._is_member = is_member
+        self._same_key = same_key
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
-        return self._is_member(profile), FOREVER
+        return self._is_member(profile, key if self._same_key else None), FOREVER
 
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         verdict, until = self.test(profile, instant, key)
@@ -192,9 +194,24 @@ class Comparison(Condition):
         verdict = self._holds(left, right)
         until = min(right_until, left_until)
         slope = left_slope - right_slope
-        if slope and verdict is not None:
+        if verdict is None:
+            return (self._from_floor(profile, instant, key, right) if left is None else None), until
+        if slope:
             return verdict, self._flip(profile, instant, key, verdict, until, (right - left) / slope)
         return verdict, until
+
+    def _from_floor(self, profile: Profile, instant: int, key: str | None, right: Any) -> bool | None:
+        """What a lower bound of the left side settles, where not all of its window was seen."""
+        if not isinstance(self._left, Feature) or type(right) not in NUMBERS:
+            return None
+        floor_ = self._left.floor(profile, instant, key)
+        if floor_ is None:
+            return None
+        if self._operator in (">=", ">"):
+            return True if self._apply(floor_, right) else None
+        if self._operator in ("<", "<="):
+            return None if self._apply(floor_, right) else False
+        return None if floor_ <= right else self._operator == "!="
 
     def _flip(
         self, profile: Profile, instant: int, key: str | None, verdict: bool, until: int, distance: float
@@ -225,6 +242,8 @@ class Comparison(Condition):
                 side.text for side, value in ((self._left, left), (self._right, right)) if value is None
             ]
             why = " and ".join(unknown) + " is unknown" if unknown else "the two sides are not of one kind"
+            if isinstance(self._left, Feature):
+                why = history_of(self._left.missing_history(profile, instant, key), instant) or why
         return Explanation(
             self.text,
             verdict,
@@ -233,7 +252,7 @@ class Comparison(Condition):
             self._operator,
             right,
             self._duration,
-            evidence_of(profile, self._left),
+            evidence_of(profile, self._left, key),
             why=why,
         )
 
@@ -257,9 +276,61 @@ class Silence(Comparison):
         return verdict, until
 
 
-def evidence_of(profile: Profile, value: Value) -> list[tuple[int, str]]:
+def evidence_of(profile: Profile, value: Value, key: str | None) -> list[tuple[int, str]]:
     """Newest events behind a value that is a feature."""
-    return value.recent.read(profile) if isinstance(value, Feature) else []
+    recent = getattr(value, "recent", None)
+    return [] if recent is None else recent.read(profile, key)
+
+
+def history_of(missing: tuple[int, int] | None, instant: int) -> str | None:
+    """`history covers 3d of 30d`, where it does not cover all."""
+    if missing is None:
+        return None
+    start, reach = missing
+    seen = format_duration(max(0, instant - start) // MINUTE * MINUTE)
+    return f"history covers {seen}" + (
+        f" of {format_duration(instant - reach + 1)}" if reach > -FOREVER else ""
+    )
+
+
+class Fading(Condition):
+    """A `half_life` value against a constant: it fades towards zero, and crosses a bound at a logarithm of time."""
+
+    __slots__ = ("_apply", "_bound", "_decay", "_operator")
+
+    def __init__(self, operator_: str, decay: Decay, bound: float, text: str) -> None:
+        super().__init__(text)
+        self._operator = operator_
+        self._apply = OPERATORS[operator_]
+        self._decay = decay
+        self._bound = bound
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        weight = self._decay.value(profile, instant, key)[0]
+        if weight is None:
+            return NOBODY_KNOWS
+        verdict = self._apply(weight, self._bound)
+        if weight == 0 or weight * self._bound <= 0 or abs(weight) < abs(self._bound):
+            return verdict, FOREVER
+        distance = self._decay.reaches(weight, self._bound)
+        return verdict, self._flip(profile, instant, key, verdict, instant + floor(distance))
+
+    def _flip(self, profile: Profile, instant: int, key: str | None, verdict: bool, crossing: int) -> int:
+        """The first later instant at which the comparison itself, made on both sides of the estimate, is another."""
+        for candidate in range(max(crossing - 2, instant + 1), crossing + 5):
+            weight = self._decay.value(profile, candidate, key)[0]
+            if self._apply(weight, self._bound) is not verdict:
+                return candidate
+        return FOREVER
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        weight = self._decay.value(profile, instant, key)[0]
+        why = f"{self._decay.text} is unknown" if verdict is None else None
+        evidence = evidence_of(profile, self._decay, key)
+        return Explanation(
+            self.text, verdict, until, weight, self._operator, self._bound, evidence=evidence, why=why
+        )
 
 
 class Member(Condition):
@@ -309,7 +380,15 @@ class Truth(Condition):
         value = self._value.value(profile, instant, key)[0]
         why = f"{self.text} is no true or false" if verdict is None else None
         return Explanation(
-            self.text, verdict, until, value, "==", True, False, evidence_of(profile, self._value), why=why
+            self.text,
+            verdict,
+            until,
+            value,
+            "==",
+            True,
+            False,
+            evidence_of(profile, self._value, key),
+            why=why,
         )
 
 
@@ -329,7 +408,7 @@ class Exists(Condition):
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         verdict, until = self.test(profile, instant, key)
         value = self._value.value(profile, instant, key)[0]
-        return Explanation(self.text, verdict, until, value, evidence=evidence_of(profile, self._value))
+        return Explanation(self.text, verdict, until, value, evidence=evidence_of(profile, self._value, key))
 
 
 # --- composites ------------------------------------------------------------------------------------------------------
@@ -438,17 +517,33 @@ class Do(Condition):
         self._last = last
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
-        newest = max(last_time(profile.units[summary.slot]) for summary in self._summaries)
-        if newest == -FOREVER:
+        newest = -FOREVER
+        for summary in self._summaries:
+            newest = max(newest, last_time(summary.state(profile, key)))
+        if newest > -FOREVER:
+            if self._last is None:
+                return ALWAYS
+            if newest > instant - self._last:
+                return True, newest + self._last
+        start = self._covered_from(profile, key)
+        if start == -FOREVER:
             return NEVER
         if self._last is None:
-            return ALWAYS
-        return (True, newest + self._last) if newest > instant - self._last else NEVER
+            return NOBODY_KNOWS
+        covered = start + self._last - 1
+        return NEVER if instant >= covered else (None, covered)
+
+    def _covered_from(self, profile: Profile, key: str | None) -> int:
+        return max(covered_from(summary, profile, key) for summary in self._summaries)
 
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         verdict, until = self.test(profile, instant, key)
-        recent = sorted(entry for recent in self._recents for entry in recent.read(profile))[-3:]
-        return Explanation(self.text, verdict, until, evidence=recent)
+        recent = sorted(entry for recent in self._recents for entry in recent.read(profile, key))[-EVIDENCE:]
+        why = None
+        if verdict is None:
+            reach = -FOREVER if self._last is None else instant - self._last + 1
+            why = history_of((self._covered_from(profile, key), reach), instant)
+        return Explanation(self.text, verdict, until, evidence=recent, why=why)
 
 
 class AfterEntry(Condition):
@@ -474,41 +569,3 @@ class AfterEntry(Condition):
         verdict, until = self.test(profile, instant, key)
         fact = self._fact(profile)
         return Explanation(self.text, verdict, until, evidence=[] if fact is None else [(fact[0], fact[1])])
-
-
-class PairSequence(Condition):
-    """`seq: [{do: A}, {not: C, for: D}]` with the newest A as its anchor: true from A + D on, if no C came since A."""
-
-    __slots__ = ("_span", "_summary")
-
-    def __init__(self, summary: PairSummary, span: int, text: str) -> None:
-        super().__init__(text)
-        self._summary = summary
-        self._span = span
-
-    def anchor(self, profile: Profile, instant: int, key: str | None) -> int | None:
-        """Time of the first step's event."""
-        state = profile.units[self._summary.slot]
-        return None if state is None or state[0] == -FOREVER else state[0]
-
-    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
-        state = profile.units[self._summary.slot]
-        if state is None or state[0] == -FOREVER:
-            return NEVER
-        anchor, anchor_id, closing, closing_id, second, *_ = state
-        if closing >= anchor and (closing != anchor or closing_id != anchor_id or second >= anchor):
-            return NEVER
-        due = anchor + self._span
-        return ALWAYS if instant >= due else (False, due)
-
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
-        state = profile.units[self._summary.slot]
-        anchor = self.anchor(profile, instant, key)
-        if anchor is None:
-            return Explanation(self.text, verdict, until)
-        evidence = [(anchor, state[1])]
-        if verdict is False and state[2] >= anchor:
-            evidence.append((state[2], state[3]))
-        waited = state[2] - anchor if state[2] >= anchor else instant - anchor
-        return Explanation(self.text, verdict, until, waited, ">=", self._span, True, evidence)

@@ -26,13 +26,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stream.changes import Change
 from stream.engine.duplicates import hash_id, is_known, remember
 from stream.engine.membership import Decision, Occasion
 from stream.engine.partition import Partition, Profiles, Step
-from stream.engine.plan import Plan, Rule
+from stream.engine.plan import Plan
 from stream.engine.profile import FOREVER, Profile, blank_profile
-from stream.engine.records import make_change
+from stream.engine.records import dress
 from stream.engine.traits import write_traits
 from stream.errors import OperatorError
 from stream.events import CLOCK_ADVANCED, Event
@@ -181,9 +180,15 @@ class _Run:
             rules = tuple(sorted({*rules, *plan.awake}))
         is_late = time < profile.clock
         occasion = Occasion("late_event" if is_late else "event", event, matched)
+        adds = dispatch.adds if dispatch is not None else ()
         if is_late:
-            looks = ((index, self._rules[index].look(profile, profile.clock)) for index in rules)
-            occasion.before = {index: look for index, look in looks if look is not None}
+            occasion.before = {}
+            for index in rules:
+                self._rules[index].look(profile, event, occasion)
+            if has_traits or any(summary.covers(profile, event) for summary, _ in adds):
+                self._step.counts.late_applied += 1
+            else:
+                self._step.counts.late_expired += 1
         else:
             profile.clock = time
         if time > profile.newest:
@@ -195,20 +200,13 @@ class _Run:
             known = profile.ids
             if known is None or (known[0], known[1]) < (time, event.id):
                 profile.ids = [time, event.id, event.anonymous_id]
-        covered = has_traits
         if has_traits:
             write_traits(profile, event)
+        for summary, role in adds:
+            summary.add(profile, event, role)
         if dispatch is not None:
-            for add in dispatch.adds:
-                if add(profile, event):
-                    covered = True
             for rule in dispatch.notes:
                 rule.note(profile, event, matched)
-        if is_late:
-            if covered:
-                self._step.counts.late_applied += 1
-            else:
-                self._step.counts.late_expired += 1
         self._evaluate(profile, profile.clock, rules, occasion)
 
     # --- time --------------------------------------------------------------------------------------------------------
@@ -250,10 +248,11 @@ class _Run:
             todo = sorted({*todo, *(index for index, due in enumerate(profile.dues) if due <= instant)})
         changed = False
         position = 0
+        decisions: list[Decision] = []
         while position < len(todo):
             rule = self._rules[todo[position]]
             position += 1
-            if rule.evaluate(profile, instant, occasion, self._record):
+            if rule.evaluate(profile, instant, occasion, decisions):
                 changed = True
                 if rule.dependents:
                     todo[position:] = sorted({*todo[position:], *rule.dependents})
@@ -261,26 +260,23 @@ class _Run:
             profile.due = min(profile.dues)
         if changed and instant > profile.clock:
             profile.clock = instant
+        if decisions:
+            self._publish(profile, instant, occasion, decisions)
         return changed
 
-    def _record(
-        self, rule: Rule, profile: Profile, instant: int, occasion: Occasion, decision: Decision
-    ) -> str:
-        change = make_change(rule, profile, instant, occasion, decision)
-        self._step.changes.append(change)
-        self._bytes += 2 * len(change.value) + 512  # published again as the membership's last change
-        self._count(rule, change, decision)
-        return change.event_id
-
-    def _count(self, rule: Rule, change: Change, decision: Decision) -> None:
+    def _publish(self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]) -> None:
+        changes = dress(decisions, profile, instant, occasion, self._rules)
+        self._step.changes.extend(changes)
         members, tiers = self._partition.members, self._partition.tiers
-        if rule.kind == "segment":
-            if change.type != "renewed":
-                members[rule.name] = members.get(rule.name, 0) + (1 if change.type == "entered" else -1)
-            return
-        for tier, change_by in ((decision.previous, -1), (decision.value, 1)):
-            if tier is not None:
-                tiers[(rule.name, tier)] = tiers.get((rule.name, tier), 0) + change_by
+        for decision, change in zip(decisions, changes, strict=True):
+            self._bytes += 2 * len(change.value) + 512  # published again as the membership's last change
+            name = decision.rule.name
+            if decision.rule.kind == "ladder":
+                for tier, by in ((decision.previous, -1), (decision.value, 1)):
+                    if tier is not None:
+                        tiers[(name, tier)] = tiers.get((name, tier), 0) + by
+            elif decision.type != "renewed":
+                members[name] = members.get(name, 0) + (1 if decision.type == "entered" else -1)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,9 @@
 
 The answer of an instant is the first tier that is not skipped. Skipped is a tier whose `when` is false, or unknown
 unless it is the current one; whose `from` does not hold the current tier (one may always stay); or whose ttl has run
-out, until its `when` is next not true. Upwards the user moves at once. Downwards or out, with `demote_after: D`, only D
-after the answer first fell below the current tier without returning, and then to the answer of that instant; a ttl that
-runs out does not wait.
+out, until its `when` is next not true. Upwards the user moves at once, and on to where the new tier's answer leads.
+Downwards or out, with `demote_after: D`, only D after the answer first fell below the current tier without returning,
+and then to the answer of that instant; a ttl that runs out does not wait.
 """
 
 from __future__ import annotations
@@ -12,12 +12,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from stream.engine.actions import Policy
+from stream.engine.attachments import Attachment
 from stream.engine.conditions import Condition, Explanation
-from stream.engine.membership import HELD, SEQ, Decision, Occasion, Recorder
+from stream.engine.membership import ACTIONABLE, ENTRIES, HELD, SINCE, Decision, Occasion, Rule
 from stream.engine.profile import FOREVER, Profile
 
-# What a ladder holds in a profile: [tier or None, entered at, below since or None, [names of tiers whose ttl ran out]].
-TIER, SINCE, BELOW, SPENT = 0, 1, 2, 3
+# What a ladder holds in a profile. SINCE and ACTIONABLE stand where a membership has them.
+TIER, BELOW, SPENT = 0, 2, 3
+"""The tier's name or None; since when the answer is below it, or None; names of tiers whose ttl ran out."""
+
+
+def _nothing() -> list[Any]:
+    return [None, 0, None, [], "", None, False]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +37,10 @@ class TierRule:
     ttl: int | None
 
 
-class LadderRule:
+class LadderRule(Rule):
     """Decides one ladder."""
 
-    __slots__ = (
-        "_demote_after",
-        "_ranks",
-        "_tiers",
-        "attach",
-        "dependents",
-        "hash",
-        "index",
-        "kind",
-        "name",
-        "version",
-    )
+    __slots__ = ("_demote_after", "_ranks", "_tiers")
 
     def __init__(
         self,
@@ -52,15 +48,12 @@ class LadderRule:
         name: str,
         hash_: str,
         version: int | None,
+        policy: Policy,
+        attachments: tuple[Attachment, ...],
         tiers: tuple[TierRule, ...],
         demote_after: int | None,
     ) -> None:
-        self.index = index
-        self.name = name
-        self.hash = hash_
-        self.version = version
-        self.kind = "ladder"
-        self.dependents: tuple[int, ...] = ()
+        super().__init__(index, name, "ladder", hash_, version, policy, attachments)
         self._tiers = tiers
         self._ranks = {tier.name: rank for rank, tier in enumerate(tiers)}
         self._demote_after = demote_after
@@ -71,70 +64,60 @@ class LadderRule:
         tier: str | None = None if state is None or state[HELD] is None else state[HELD][TIER]
         return tier
 
+    def open_memberships(self, profile: Profile) -> list[list[Any]]:
+        state = profile.states[self.index]
+        return [] if state is None or state[HELD] is None or state[HELD][TIER] is None else [state[HELD]]
+
     def is_quiet(self, blank: Profile, instant: int) -> bool:
-        """Whether time alone never gives a tier to a user of whom nothing is known that this ladder asks."""
         verdicts = [tier.when.test(blank, instant, None) for tier in self._tiers]
         return all(verdict is not True and until == FOREVER for verdict, until in verdicts)
 
-    def look(self, profile: Profile, instant: int) -> None:
-        """Ladders are never retracted: they move."""
-        return
-
-    def note(self, profile: Profile, event: Any, matched: int) -> None:
-        """No event is kept with a tier."""
-
-    def evaluate(self, profile: Profile, instant: int, occasion: Occasion, record: Recorder) -> bool:
-        """Brings the ladder up to `instant`; True if it changed state. Sets the rule's due instant."""
+    def evaluate(self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]) -> bool:
         state = profile.states[self.index]
-        held = None if state is None else state[HELD]
-        if held is None:
-            held = [None, 0, None, []]
-        was = (held[TIER], held[BELOW], len(held[SPENT]))
+        held = state[HELD] if state is not None and state[HELD] is not None else _nothing()
+        before = (held[TIER], held[BELOW], len(held[SPENT]))
         ran_out = self._expire(profile, instant, held)
         answer, until = self._answer(profile, instant, held)
-        target = answer.name if answer is not None else None
-        if target != held[TIER]:
-            if self._may_move(instant, held, target) or ran_out:
-                self._move(profile, instant, occasion, record, held, answer)
-                after, until = self._answer(profile, instant, held)
-                if (None if after is None else after.name) != held[TIER]:
-                    until = instant + 1  # the new tier opens the way to another one: taken one at a time
-            else:
-                assert self._demote_after is not None
-                if held[BELOW] is None:
-                    held[BELOW] = instant
-                until = min(until, held[BELOW] + self._demote_after)
-        else:
+        while self._name(answer) != held[TIER] and (ran_out or self._may_move(instant, held, answer)):
+            self._move(profile, instant, decisions, held, answer)
+            ran_out = False
+            answer, until = self._answer(profile, instant, held)
+        if self._name(answer) == held[TIER]:
             held[BELOW] = None
+        else:
+            assert self._demote_after is not None
+            if held[BELOW] is None:
+                held[BELOW] = instant
+            until = min(until, held[BELOW] + self._demote_after)
         profile.dues[self.index] = min(until, self._ttl_due(held))
-        changed = (held[TIER], held[BELOW], len(held[SPENT])) != was
+        changed = before != (held[TIER], held[BELOW], len(held[SPENT]))
         if changed:
-            if profile.states[self.index] is None:
-                profile.states[self.index] = [0, 0, [], held]
-            else:
-                profile.states[self.index][HELD] = held
+            self.state(profile)[HELD] = held
         return changed
+
+    def _name(self, tier: TierRule | None) -> str | None:
+        return None if tier is None else tier.name
 
     def _answer(self, profile: Profile, instant: int, held: list[Any]) -> tuple[TierRule | None, int]:
         """The first tier that is not skipped, and the next instant at which that could be another."""
-        current, until = held[TIER], FOREVER
+        current, spent = held[TIER], held[SPENT]
+        until = FOREVER
         for tier in self._tiers:
-            if tier.name in held[SPENT]:
+            if tier.name in spent:
+                until = min(until, tier.when.test(profile, instant, None)[1])
+        for tier in self._tiers:
+            if tier.name in spent:
                 continue
             if tier.from_ is not None and tier.name != current and current not in tier.from_:
                 continue
             verdict, end = tier.when.test(profile, instant, None)
             until = min(until, end)
             if verdict or (verdict is None and tier.name == current):
-                return tier, min(until, self._spent_until(profile, instant, held))
-        return None, min(until, self._spent_until(profile, instant, held))
-
-    def _spent_until(self, profile: Profile, instant: int, held: list[Any]) -> int:
-        ends = (tier.when.test(profile, instant, None)[1] for tier in self._tiers if tier.name in held[SPENT])
-        return min(ends, default=FOREVER)
+                return tier, until
+        return None, until
 
     def _expire(self, profile: Profile, instant: int, held: list[Any]) -> bool:
-        """Frees spent tiers whose `when` is not true now, and marks the current one as spent if its ttl ran out."""
+        """Frees spent tiers whose `when` is not true; True if the current tier's ttl has run out, which spends it."""
         held[SPENT] = [
             name
             for name in held[SPENT]
@@ -151,10 +134,11 @@ class LadderRule:
         ttl = None if rank is None else self._tiers[rank].ttl
         return FOREVER if ttl is None or held[TIER] in held[SPENT] else int(held[SINCE] + ttl)
 
-    def _may_move(self, instant: int, held: list[Any], target: str | None) -> bool:
+    def _may_move(self, instant: int, held: list[Any], answer: TierRule | None) -> bool:
         last = len(self._tiers)
         current = self._ranks.get(held[TIER], last)
-        if self._demote_after is None or held[TIER] is None or self._ranks.get(target or "", last) < current:
+        target = last if answer is None else self._ranks[answer.name]
+        if self._demote_after is None or held[TIER] is None or target < current:
             return True
         return held[BELOW] is not None and instant >= held[BELOW] + self._demote_after
 
@@ -162,33 +146,28 @@ class LadderRule:
         self,
         profile: Profile,
         instant: int,
-        occasion: Occasion,
-        record: Recorder,
+        decisions: list[Decision],
         held: list[Any],
         answer: TierRule | None,
     ) -> None:
-        state = profile.states[self.index]
-        if state is None:
-            state = profile.states[self.index] = [0, 0, [], held]
-        state[HELD] = held
         previous = held[TIER]
-        held[TIER] = None if answer is None else answer.name
-        held[SINCE], held[BELOW] = instant, None
-        state[SEQ] += 1
-        type_ = "entered" if previous is None else "exited" if answer is None else "moved"
+        held[TIER], held[SINCE], held[BELOW] = self._name(answer), instant, None
+        seq, event_id = self.identify(profile, None)
         if answer is not None:
-            state[1] += 1
+            self.state(profile)[ENTRIES] += 1
         decision = Decision(
-            type_,
-            state[SEQ],
+            self,
+            "entered" if previous is None else "exited" if answer is None else "moved",
+            seq,
             None,
+            event_id,
             self._reason(profile, instant, answer, previous),
+            held=None if answer is None else held,
             value=held[TIER],
             previous=previous,
             expires_at=None if answer is None or answer.ttl is None else instant + answer.ttl,
-            entry=state[1],
         )
-        record(self, profile, instant, occasion, decision)
+        decisions.append(decision)
 
     def _reason(
         self, profile: Profile, instant: int, answer: TierRule | None, previous: str | None
@@ -199,3 +178,9 @@ class LadderRule:
         if rank is not None and (answer is None or rank < self._ranks[answer.name]):
             reason = self._tiers[rank].when.explain(profile, instant, None).deciding() + reason
         return reason
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> list[Explanation]:
+        return [tier.when.explain(profile, instant, None) for tier in self._tiers]
+
+
+assert (SINCE, ACTIONABLE) == (1, 6), "what a ladder holds has the places of a membership"

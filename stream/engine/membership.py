@@ -15,21 +15,28 @@ entry came too early. What the late event made is told by asking at the same ins
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 from stream.durations import format_duration
+from stream.engine.actions import Policy
+from stream.engine.attachments import Attachment
 from stream.engine.conditions import Condition, Explanation
 from stream.engine.profile import FOREVER, Profile
+from stream.engine.summaries import KeysOf
 from stream.events import Event
+from stream.identifiers import change_id
 
-# State of a rule in a profile: [seq, entries, actionable entries, membership].
+# State of a rule in a profile: [seq, entries, instants of actionable entries, what is held].
+# Held is a membership, or with `for_each` a table key → [membership, due].
 SEQ, ENTRIES, ACTED, HELD = 0, 1, 2, 3
 # A membership: None while there is none and the segment is armed.
-MEMBER, SINCE, ENTERED, ANCHOR, ENTRY_ID, FACTS = 0, 1, 2, 3, 4, 5
+MEMBER, SINCE, ENTERED, ANCHOR, ENTRY_ID, FACTS, ACTIONABLE = 0, 1, 2, 3, 4, 5, 6
 # While not a member and not armed, ANCHOR is the anchor at the exit.
 
 Anchor = Callable[[Profile, int, str | None], int | None]
+Look = tuple[bool | None, bool | None, int | None]
+"""`when`, `exit` and the anchor before a late event was added."""
 
 
 @dataclass(slots=True)
@@ -40,34 +47,95 @@ class Occasion:
     event: Event | None = None
     matched: int = 0
     """Bits of the selectors that match the event."""
-    before: dict[int, tuple[bool | None, bool | None, int | None]] | None = None
-    """For a late event: per rule (by index) the verdicts of `when` and `exit` and the anchor before it was added."""
+    before: dict[tuple[int, str | None], Look] | None = None
+    """For a late event: what was held of each (rule, key) before it was added."""
 
 
 @dataclass(slots=True)
 class Decision:
     """One change, not yet dressed as a record."""
 
+    rule: Any
     type: str
     seq: int
     instance: str | None
+    event_id: str
     reason: list[Explanation]
+    held: list[Any] | None = None
+    """The membership or tier that the change begins or renews."""
     value: str | None = None
     previous: str | None = None
     retracts: str | None = None
     expires_at: int | None = None
-    entry: int = 0
+    forget: bool = False
+    cause: str | None = None
+    """Its own cause, where it is not the occasion's."""
+    policy: dict[str, Any] | None = field(default=None)
 
 
-class Recorder(Protocol):
-    """Takes decisions as they are made and answers the id that the change gets."""
+class Rule:
+    """Base of what decides: segments and ladders."""
 
-    def __call__(
-        self, rule: Any, profile: Profile, instant: int, occasion: Occasion, decision: Decision
-    ) -> str: ...
+    __slots__ = ("attachments", "dependents", "hash", "index", "kind", "name", "policy", "version")
+
+    def __init__(
+        self,
+        index: int,
+        name: str,
+        kind: str,
+        hash_: str,
+        version: int | None,
+        policy: Policy,
+        attachments: tuple[Attachment, ...],
+    ) -> None:
+        self.index = index
+        """Place in the plan, and of its state in a profile."""
+        self.name = name
+        self.kind = kind
+        self.hash = hash_
+        self.version = version
+        self.policy = policy
+        self.attachments = attachments
+        self.dependents: tuple[int, ...] = ()
+        """Rules that refer to this one."""
+
+    def state(self, profile: Profile) -> list[Any]:
+        """The rule's state in a profile, made if need be."""
+        state: list[Any] | None = profile.states[self.index]
+        if state is None:
+            state = profile.states[self.index] = [0, 0, [], None]
+        return state
+
+    def identify(self, profile: Profile, instance: str | None) -> tuple[int, str]:
+        """(seq, event id) of the next change."""
+        state = self.state(profile)
+        state[SEQ] += 1
+        return state[SEQ], change_id(self.name, self.hash, profile.user, instance, state[SEQ])
+
+    def is_quiet(self, blank: Profile, instant: int) -> bool:
+        """Whether time alone never brings a change for a user of whom nothing is known that this rule asks."""
+        raise AssertionError("every rule defines this")
+
+    def look(self, profile: Profile, event: Event, occasion: Occasion) -> None:
+        """Notes in the occasion what is held before a late event is added."""
+
+    def note(self, profile: Profile, event: Event, matched: int) -> None:
+        """Keeps an event that may end a membership with the membership."""
+
+    def open_memberships(self, profile: Profile) -> list[list[Any]]:
+        """What is held now, as lists of which SINCE is the effective time and ACTIONABLE tells of the last entry."""
+        raise AssertionError("every rule defines this")
+
+    def evaluate(self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]) -> bool:
+        """Brings the user up to `instant`; True if anything changed state. Sets the rule's due instant."""
+        raise AssertionError("every rule defines this")
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> list[Explanation]:
+        """The conditions with everything that leads to their verdicts."""
+        raise AssertionError("every rule defines this")
 
 
-class SegmentRule:
+class SegmentRule(Rule):
     """Decides one segment."""
 
     __slots__ = (
@@ -75,17 +143,15 @@ class SegmentRule:
         "_dwell",
         "_exit",
         "_exit_bits",
+        "_reads_traits",
+        "_refers",
         "_renew",
         "_renew_bits",
+        "_start_bits",
         "_ttl",
+        "_user_bits",
         "_when",
-        "attach",
-        "dependents",
-        "hash",
-        "index",
-        "kind",
-        "name",
-        "version",
+        "keys_of",
     )
 
     def __init__(
@@ -94,6 +160,8 @@ class SegmentRule:
         name: str,
         hash_: str,
         version: int | None,
+        policy: Policy,
+        attachments: tuple[Attachment, ...],
         *,
         when: Condition,
         exit_: Condition | None,
@@ -103,13 +171,13 @@ class SegmentRule:
         min_dwell: int,
         renew: bool,
         renew_bits: int,
+        keys_of: KeysOf | None,
+        start_bits: int,
+        user_bits: int,
+        reads_traits: bool,
+        refers: bool,
     ) -> None:
-        self.index = index
-        self.name = name
-        self.hash = hash_
-        self.version = version
-        self.kind = "segment"
-        self.dependents: tuple[int, ...] = ()
+        super().__init__(index, name, "segment", hash_, version, policy, attachments)
         self._when = when
         self._exit = exit_
         self._exit_bits = exit_bits
@@ -120,165 +188,268 @@ class SegmentRule:
         self._renew = renew
         self._renew_bits = renew_bits
         """Bits of the selectors whose events renew, where no sequence does."""
+        self.keys_of = keys_of
+        """The keys of an event, with `for_each`."""
+        self._start_bits = start_bits
+        """Bits of the selectors whose events begin the instance of a key."""
+        self._user_bits = user_bits
+        """Bits of the selectors whose events concern the instances of all keys."""
+        self._reads_traits = reads_traits
+        self._refers = refers
+        """Whether it asks for other segments, so that their changes concern the instances of all keys."""
 
     # --- what others ask ---------------------------------------------------------------------------------------------
 
-    def is_member(self, profile: Profile) -> bool:
-        """Whether the user is in the segment."""
+    def is_member(self, profile: Profile, key: str | None) -> bool:
+        """Whether the user is in the segment; without a key, with any key."""
         state = profile.states[self.index]
-        return bool(state is not None and state[HELD] is not None and state[HELD][MEMBER])
+        if state is None or state[HELD] is None:
+            return False
+        if self.keys_of is None:
+            return bool(state[HELD][MEMBER])
+        if key is not None:
+            return self.is_open(profile, key)
+        return any(held is not None and held[MEMBER] for held, _ in state[HELD].values())
+
+    def is_open(self, profile: Profile, key: str) -> bool:
+        """Whether the membership of a key is open."""
+        state = profile.states[self.index]
+        instance = None if state is None or state[HELD] is None else state[HELD].get(key)
+        return instance is not None and instance[0] is not None and bool(instance[0][MEMBER])
+
+    def open_memberships(self, profile: Profile) -> list[list[Any]]:
+        state = profile.states[self.index]
+        if state is None or state[HELD] is None:
+            return []
+        held = [state[HELD]] if self.keys_of is None else [instance[0] for instance in state[HELD].values()]
+        return [one for one in held if one is not None and one[MEMBER]]
 
     def is_quiet(self, blank: Profile, instant: int) -> bool:
-        """Whether time alone never makes a member of a user of whom nothing is known that this segment asks."""
+        if self.keys_of is not None:
+            return True
         verdict, until = self._when.test(blank, instant, None)
         return verdict is not True and until == FOREVER
 
-    def look(self, profile: Profile, instant: int) -> tuple[bool | None, bool | None, int | None] | None:
-        """For a member, `when`, `exit` and the anchor at `instant`: to tell what a late event makes of them."""
-        if not self.is_member(profile):
-            return None
-        held = profile.states[self.index][HELD]
-        return (
-            self._when.test(profile, instant, None)[0],
-            self._ask_exit(profile, instant, held)[0],
-            self._anchor(profile, instant, None) if self._anchor is not None else None,
-        )
+    def look(self, profile: Profile, event: Event, occasion: Occasion) -> None:
+        assert occasion.before is not None
+        for key, held in self._members(profile):
+            if event.time <= held[SINCE]:
+                occasion.before[(self.index, key)] = (
+                    self._when.test(profile, profile.clock, key)[0],
+                    self._ask_exit(profile, profile.clock, key, held)[0],
+                    None if self._anchor is None else self._anchor(profile, profile.clock, key),
+                )
 
     def note(self, profile: Profile, event: Event, matched: int) -> None:
-        """Keeps an event with the membership that it may end: one that came after the entry, not before its anchor."""
-        if not self._exit_bits or not self.is_member(profile):
-            return
-        held = profile.states[self.index][HELD]
-        for i, bits in enumerate(self._exit_bits):
-            if matched & bits and event.time >= held[ANCHOR]:
-                if held[FACTS] is None:
-                    held[FACTS] = [None] * len(self._exit_bits)
-                if held[FACTS][i] is None:
-                    held[FACTS][i] = [event.time, event.id]
+        keys = None if self.keys_of is None else self.keys_of(event)
+        for key, held in self._members(profile):
+            if keys is not None and key not in keys:
+                continue
+            for i, bits in enumerate(self._exit_bits):
+                if matched & bits and event.time >= held[ANCHOR]:
+                    if held[FACTS] is None:
+                        held[FACTS] = [None] * len(self._exit_bits)
+                    fact = held[FACTS][i]
+                    if fact is None or event.time > fact[0]:
+                        held[FACTS][i] = [event.time, event.id]
+
+    def _members(self, profile: Profile) -> list[tuple[str | None, list[Any]]]:
+        """(key, membership) of the open memberships."""
+        state = profile.states[self.index]
+        if state is None or state[HELD] is None:
+            return []
+        if self.keys_of is None:
+            return [(None, state[HELD])] if state[HELD][MEMBER] else []
+        return [(key, held) for key, (held, _) in state[HELD].items() if held is not None and held[MEMBER]]
+
+    def forget(self, profile: Profile, key: str) -> None:
+        """The key made room for another: its instance waits to be dropped by the next evaluation."""
+        state = profile.states[self.index]
+        if state is not None and state[HELD] is not None and key in state[HELD]:
+            state[HELD][key][1] = EVICTED
 
     # --- the state machine -------------------------------------------------------------------------------------------
 
-    def evaluate(self, profile: Profile, instant: int, occasion: Occasion, record: Recorder) -> bool:
-        """Brings the membership up to `instant`; True if it changed state. Sets the rule's due instant."""
-        when, until = self._when.test(profile, instant, None)
+    def evaluate(self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]) -> bool:
+        if self.keys_of is not None:
+            return self._evaluate_keys(profile, instant, occasion, decisions)
         state = profile.states[self.index]
         held = None if state is None else state[HELD]
-        if held is None and when is not True:
-            profile.dues[self.index] = until
-            return False
-        anchor = None if self._anchor is None else self._anchor(profile, instant, None)
-        changed = False
-        if held is not None and held[MEMBER]:
-            ended = self._end(profile, instant, occasion, record, held, when, anchor)
-            if not ended:
-                if self._renews(held, occasion, when, anchor):
-                    self._renew_membership(profile, instant, occasion, record, held, anchor)
-                    changed = True
-                profile.dues[self.index] = self._member_due(profile, instant, held, when, until)
-                return changed
-            changed = True
-        if held is not None and (when is not True or anchor != held[ANCHOR]):
-            held = state[HELD] = None  # armed again
-            changed = True
-        due = until
-        if held is None and when is True:
-            verdict, exit_until = self._ask_exit(profile, instant, None)
-            if verdict is True:
-                due = min(until, exit_until)
-            else:
-                held = self._enter(profile, instant, occasion, record, anchor)
-                changed = True
-                due = self._member_due(profile, instant, held, when, until)
+        changed, held, due = self._run(profile, instant, occasion, decisions, None, held)
+        if changed:
+            profile.states[self.index][HELD] = held
         profile.dues[self.index] = due
         return changed
 
-    def _enter(
-        self, profile: Profile, instant: int, occasion: Occasion, record: Recorder, anchor: int | None
-    ) -> list[Any]:
+    def _evaluate_keys(
+        self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]
+    ) -> bool:
         state = profile.states[self.index]
-        if state is None:
-            state = profile.states[self.index] = [0, 0, [], None]
-        state[SEQ] += 1
-        state[ENTRIES] += 1
-        held = state[HELD] = [True, instant, instant, instant if anchor is None else anchor, "", None]
-        reason = self._when.explain(profile, instant, None).deciding()
-        expires = None if self._ttl is None else instant + self._ttl
-        decision = Decision("entered", state[SEQ], None, reason, expires_at=expires, entry=state[ENTRIES])
-        held[ENTRY_ID] = record(self, profile, instant, occasion, decision)
-        return held
+        instances: dict[str, list[Any]] = {} if state is None or state[HELD] is None else state[HELD]
+        keys: set[str] = set()
+        event = occasion.event
+        everyone = self._refers or occasion.cause not in ("event", "late_event", "timer")
+        if event is not None:
+            assert self.keys_of is not None
+            if occasion.matched & self._start_bits:
+                for key in self.keys_of(event):
+                    if key not in instances:
+                        instances[key] = [None, FOREVER]
+            if occasion.matched:
+                keys.update(key for key in self.keys_of(event) if key in instances)
+            if occasion.matched & self._user_bits or (self._reads_traits and event.traits):
+                everyone = True
+        if everyone:
+            keys.update(instances)
+        keys.update(key for key, instance in instances.items() if instance[1] <= instant)
+        changed = False
+        for key in sorted(keys):
+            held, due = instances[key]
+            if due == EVICTED:
+                changed |= self._evict(profile, decisions, key, held)
+                del instances[key]
+                continue
+            one_changed, held, due = self._run(profile, instant, occasion, decisions, key, held)
+            instances[key] = [held, due]
+            changed |= one_changed
+        if instances or state is not None:
+            self.state(profile)[HELD] = instances
+        profile.dues[self.index] = min((instance[1] for instance in instances.values()), default=FOREVER)
+        return changed
 
-    def _renews(self, held: list[Any], occasion: Occasion, when: bool | None, anchor: int | None) -> bool:
-        if not self._renew or when is not True:
+    def _evict(self, profile: Profile, decisions: list[Decision], key: str, held: list[Any] | None) -> bool:
+        if held is None or not held[MEMBER]:
             return False
-        if self._anchor is not None:
-            return anchor is not None and anchor > held[ANCHOR]
-        return bool(occasion.matched & self._renew_bits)
+        seq, event_id = self.identify(profile, key)
+        decisions.append(Decision(self, "exited", seq, key, event_id, [], forget=True, cause="evicted"))
+        return True
 
-    def _renew_membership(
+    def _run(
         self,
         profile: Profile,
         instant: int,
         occasion: Occasion,
-        record: Recorder,
-        held: list[Any],
+        decisions: list[Decision],
+        key: str | None,
+        held: list[Any] | None,
+    ) -> tuple[bool, list[Any] | None, int]:
+        """One membership at one instant: (whether it changed state, what is held now, due instant)."""
+        when, until = self._when.test(profile, instant, key)
+        if held is None and when is not True:
+            return False, None, until
+        anchor = None if self._anchor is None else self._anchor(profile, instant, key)
+        changed = False
+        if held is not None and held[MEMBER]:
+            if not self._end(profile, instant, occasion, decisions, key, held, when, anchor):
+                if self._renews(held, occasion, when, anchor, key):
+                    self._begin(profile, instant, decisions, key, anchor, held)
+                    changed = True
+                return changed, held, self._member_due(profile, instant, key, held, when, until)
+            changed = True
+        if held is not None and (when is not True or anchor != held[ANCHOR]):
+            held = None  # armed again
+            changed = True
+        if held is not None or when is not True:
+            return changed, held, until
+        verdict, exit_until = self._ask_exit(profile, instant, key, None)
+        if verdict is True:
+            return changed, None, min(until, exit_until)
+        held = self._begin(profile, instant, decisions, key, anchor, None)
+        return True, held, self._member_due(profile, instant, key, held, when, until)
+
+    def _begin(
+        self,
+        profile: Profile,
+        instant: int,
+        decisions: list[Decision],
+        key: str | None,
         anchor: int | None,
-    ) -> None:
-        state = profile.states[self.index]
-        state[SEQ] += 1
-        held[SINCE], held[ANCHOR], held[FACTS] = instant, instant if anchor is None else anchor, None
-        reason = self._when.explain(profile, instant, None).deciding()
-        expires = None if self._ttl is None else instant + self._ttl
-        decision = Decision("renewed", state[SEQ], None, reason, expires_at=expires, entry=state[ENTRIES])
-        held[ENTRY_ID] = record(self, profile, instant, occasion, decision)
+        renewed: list[Any] | None,
+    ) -> list[Any]:
+        """Enters, or renews the membership given."""
+        seq, event_id = self.identify(profile, key)
+        start = instant if anchor is None else anchor
+        if renewed is None:
+            self.state(profile)[ENTRIES] += 1
+            held = [True, instant, instant, start, event_id, None, False]
+        else:
+            held = renewed
+            held[SINCE], held[ANCHOR], held[ENTRY_ID] = instant, start, event_id
+            if held[FACTS] is not None:
+                held[FACTS] = [None if fact is None or fact[0] < start else fact for fact in held[FACTS]]
+        decision = Decision(
+            self,
+            "entered" if renewed is None else "renewed",
+            seq,
+            key,
+            event_id,
+            self._when.explain(profile, instant, key).deciding(),
+            held=held,
+            expires_at=None if self._ttl is None else instant + self._ttl,
+        )
+        decisions.append(decision)
+        return held
+
+    def _renews(
+        self, held: list[Any], occasion: Occasion, when: bool | None, anchor: int | None, key: str | None
+    ) -> bool:
+        if not self._renew or when is not True:
+            return False
+        if self._anchor is not None:
+            return anchor is not None and anchor > held[ANCHOR]
+        if occasion.event is None or not occasion.matched & self._renew_bits:
+            return False
+        return self.keys_of is None or key in self.keys_of(occasion.event)
 
     def _end(
         self,
         profile: Profile,
         instant: int,
         occasion: Occasion,
-        record: Recorder,
+        decisions: list[Decision],
+        key: str | None,
         held: list[Any],
         when: bool | None,
         anchor: int | None,
     ) -> bool:
         """Ends the membership if something does; True if so. `held` then waits to be armed."""
-        exit_verdict, _ = self._ask_exit(profile, instant, held)
-        retracted = self._retracts(occasion, held, when, exit_verdict, anchor)
+        exit_verdict, _ = self._ask_exit(profile, instant, key, held)
+        retracted = self._retracts(occasion, key, when, exit_verdict, anchor)
         expired = self._ttl is not None and instant >= held[SINCE] + self._ttl
         by_condition = when is False if self._exit is None else exit_verdict is True
         if not retracted and (instant < held[ENTERED] + self._dwell or not (expired or by_condition)):
             return False
         if by_condition and self._exit is not None:
-            reason = self._explain_exit(profile, instant, held)
+            profile.facts = held[FACTS]
+            reason = self._exit.explain(profile, instant, key).deciding()
         elif by_condition or retracted:
-            reason = self._when.explain(profile, instant, None).deciding()
+            reason = self._when.explain(profile, instant, key).deciding()
         else:
             assert self._ttl is not None
             leaf = f"ttl {format_duration(self._ttl)}"
             reason = [Explanation(leaf, True, FOREVER, instant - held[SINCE], ">=", self._ttl, True)]
-        state = profile.states[self.index]
-        state[SEQ] += 1
-        decision = Decision("retracted" if retracted else "exited", state[SEQ], None, reason)
+        seq, event_id = self.identify(profile, key)
+        decision = Decision(self, "retracted" if retracted else "exited", seq, key, event_id, reason)
+        decisions.append(decision)
         if retracted:
             decision.retracts = held[ENTRY_ID]
             if (
                 not by_condition and when is True
             ):  # only the anchor moved: the entry comes again when it is due
                 anchor = held[ANCHOR]
-        record(self, profile, instant, occasion, decision)
-        held[:] = [False, 0, 0, anchor, "", None]
+        held[:] = [False, 0, 0, anchor, "", None, False]
         return True
 
     def _retracts(
         self,
         occasion: Occasion,
-        held: list[Any],
+        key: str | None,
         when: bool | None,
         exit_verdict: bool | None,
         anchor: int | None,
     ) -> bool:
-        before = None if occasion.before is None else occasion.before.get(self.index)
-        if before is None or occasion.event is None or occasion.event.time > held[SINCE]:
+        before = None if occasion.before is None else occasion.before.get((self.index, key))
+        if before is None:
             return False
         when_before, exit_before, anchor_before = before
         return (
@@ -288,9 +459,15 @@ class SegmentRule:
         )
 
     def _member_due(
-        self, profile: Profile, instant: int, held: list[Any], when: bool | None, until: int
+        self,
+        profile: Profile,
+        instant: int,
+        key: str | None,
+        held: list[Any],
+        when: bool | None,
+        until: int,
     ) -> int:
-        exit_verdict, exit_until = self._ask_exit(profile, instant, held)
+        exit_verdict, exit_until = self._ask_exit(profile, instant, key, held)
         due = until if self._exit is None or self._renew else FOREVER
         if self._exit is not None:
             due = min(due, exit_until)
@@ -300,13 +477,21 @@ class SegmentRule:
             due = min(due, held[ENTERED] + self._dwell)
         return due
 
-    def _ask_exit(self, profile: Profile, instant: int, held: list[Any] | None) -> tuple[bool | None, int]:
+    def _ask_exit(
+        self, profile: Profile, instant: int, key: str | None, held: list[Any] | None
+    ) -> tuple[bool | None, int]:
         if self._exit is None:
             return (False, FOREVER)
         profile.facts = None if held is None else held[FACTS]
-        return self._exit.test(profile, instant, None)
+        return self._exit.test(profile, instant, key)
 
-    def _explain_exit(self, profile: Profile, instant: int, held: list[Any]) -> list[Explanation]:
-        assert self._exit is not None
-        profile.facts = held[FACTS]
-        return self._exit.explain(profile, instant, None).deciding()
+    def explain(self, profile: Profile, instant: int, key: str | None) -> list[Explanation]:
+        found = [self._when.explain(profile, instant, key)]
+        if self._exit is not None:
+            profile.facts = next((held[FACTS] for one, held in self._members(profile) if one == key), None)
+            found.append(self._exit.explain(profile, instant, key))
+        return found
+
+
+EVICTED = -FOREVER
+"""The due instant of an instance whose key had to make room."""

@@ -31,8 +31,10 @@ class Profile:
 
     __slots__ = (
         "clock",
+        "covered",
         "due",
         "dues",
+        "evicted",
         "facts",
         "ids",
         "newest",
@@ -81,6 +83,10 @@ class Profile:
         """Bytes of its last encoding."""
         self.facts: list[Any] | None = None
         """Exit events of the membership whose exit is being asked, as [time, id]; never encoded."""
+        self.covered: dict[int, int] = {}
+        """Slots of summaries that have not seen everything → the instant from which they have; never encoded."""
+        self.evicted = 0
+        """Keys that had to make room since this was decoded."""
 
     def encode(self, layout: bytes) -> bytes:
         """The profile as bytes; `layout` names the order of its lists."""

@@ -1,22 +1,76 @@
-"""Decisions dressed as change records."""
+"""Decisions dressed as change records, when all memberships of the instant are decided."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from stream.changes import SCHEMA, Change, encode_value
 from stream.durations import format_duration
 from stream.engine.conditions import NULL, Explanation
-from stream.engine.membership import Decision, Occasion
+from stream.engine.membership import ACTED, ACTIONABLE, ENTRIES, SINCE, Decision, Occasion, Rule
 from stream.engine.profile import Profile
 from stream.events import Event
-from stream.identifiers import change_id
 from stream.instants import format_instant
 
 
-def make_change(rule: Any, profile: Profile, instant: int, occasion: Occasion, decision: Decision) -> Change:
-    """The record of a decision."""
-    event_id = change_id(rule.name, rule.hash, profile.user, decision.instance, decision.seq)
+def dress(
+    decisions: list[Decision], profile: Profile, instant: int, occasion: Occasion, rules: Sequence[Rule]
+) -> list[Change]:
+    """The records of what one evaluation decided, in its order.
+
+    Policies are judged by rank, the highest priority first, so that who outranks whom does not depend on who was asked
+    first.
+    """
+    entries = [decision for decision in decisions if decision.held is not None]
+    for decision in sorted(
+        entries, key=lambda decision: (-decision.rule.policy.priority, decision.rule.name)
+    ):
+        _judge(decision, profile, instant, occasion, rules)
+    return [_change(decision, profile, instant, occasion) for decision in decisions]
+
+
+def _judge(
+    decision: Decision, profile: Profile, instant: int, occasion: Occasion, rules: Sequence[Rule]
+) -> None:
+    rule, held = decision.rule, decision.held
+    assert held is not None
+    state = rule.state(profile)
+    outranked = rule.policy.group is not None and _is_outranked(decision, profile, rules)
+    decision.policy = rule.policy.judge(
+        profile, instant, occasion.cause, state[ACTED], outranked, state[ENTRIES]
+    )
+    if decision.type != "renewed":
+        held[ACTIONABLE] = decision.policy["actionable"]
+        if held[ACTIONABLE]:
+            rule.policy.remember(state[ACTED], instant)
+
+
+def _is_outranked(decision: Decision, profile: Profile, rules: Sequence[Rule]) -> bool:
+    """Whether another open membership of the group, whose own last entry was not suppressed, stands higher."""
+    mine, held = decision.rule, decision.held
+    assert held is not None
+    for other in rules:
+        if other.policy.group != mine.policy.group:
+            continue
+        for one in other.open_memberships(profile):
+            if one is held or not one[ACTIONABLE]:
+                continue
+            if other is mine:
+                if one[SINCE] < held[SINCE]:
+                    return True
+                continue
+            if (-other.policy.priority, one[SINCE], other.name) < (
+                -mine.policy.priority,
+                held[SINCE],
+                mine.name,
+            ):
+                return True
+    return False
+
+
+def _change(decision: Decision, profile: Profile, instant: int, occasion: Occasion) -> Change:
+    rule = decision.rule
     segment: dict[str, Any] = {"key": rule.name, "kind": rule.kind}
     if rule.version is not None:
         segment["version"] = rule.version
@@ -28,11 +82,11 @@ def make_change(rule: Any, profile: Profile, instant: int, occasion: Occasion, d
     user: dict[str, Any] = {"id": profile.user}
     if profile.ids is not None:
         user["ids"] = {"anonymous_id": profile.ids[2]}
-    acts = decision.type in ("entered", "moved", "renewed")
+    cause = decision.cause or occasion.cause
     value = encode_value(
         {
             "schema": SCHEMA,
-            "event_id": event_id,
+            "event_id": decision.event_id,
             "type": decision.type,
             "segment": segment,
             "user": user,
@@ -40,11 +94,12 @@ def make_change(rule: Any, profile: Profile, instant: int, occasion: Occasion, d
             "seq": decision.seq,
             "effective_at": format_instant(instant),
             "expires_at": None if decision.expires_at is None else format_instant(decision.expires_at),
-            "cause": occasion.cause,
+            "cause": cause,
             "trigger": None if occasion.event is None else _trigger(occasion.event),
             "retracts": decision.retracts,
             "reason": [_leaf(leaf) for leaf in decision.reason],
-            "policy": _policy(decision) if acts else None,
+            "context": {one.name: one.build(profile) for one in rule.attachments} or None,
+            "policy": decision.policy,
         }
     )
     return Change(
@@ -53,11 +108,13 @@ def make_change(rule: Any, profile: Profile, instant: int, occasion: Occasion, d
         instance=decision.instance,
         seq=decision.seq,
         type=decision.type,
-        cause=occasion.cause,
+        cause=cause,
         effective_at=instant,
-        event_id=event_id,
+        event_id=decision.event_id,
         value=value,
+        suppressed_by=tuple(decision.policy["suppressed_by"]) if decision.policy is not None else (),
         offset=-1 if occasion.event is None else occasion.event.offset,
+        forget=decision.forget,
     )
 
 
@@ -68,29 +125,25 @@ def _trigger(event: Event) -> dict[str, Any]:
     return trigger
 
 
-def _policy(decision: Decision) -> dict[str, Any]:
-    return {"actionable": True, "suppressed_by": [], "entry": decision.entry, "not_before": None}
-
-
 def _leaf(leaf: Explanation) -> dict[str, Any]:
     """One leaf of a reason; an unknown value stands there as null."""
     fields: dict[str, Any] = {"leaf": leaf.text}
     if leaf.operator is not None:
-        fields["value"] = _plain(leaf.value, leaf.duration)
+        fields["value"] = plain(leaf.value, leaf.duration)
         fields["op"] = leaf.operator
-        fields["bound"] = _plain(leaf.bound, leaf.duration)
+        fields["bound"] = plain(leaf.bound, leaf.duration)
     fields["evidence"] = [
         {"event_id": event_id, "time": format_instant(time)} for time, event_id in leaf.evidence
     ]
     return fields
 
 
-def _plain(value: Any, duration: bool) -> Any:
+def plain(value: Any, duration: bool) -> Any:
     """A value as people read it: durations in their largest unit, cut to whole milliseconds."""
     if value is NULL:
         return None
     if isinstance(value, list):
-        return [_plain(item, duration) for item in value]
+        return [plain(item, duration) for item in value]
     if duration and type(value) in (int, float):
         return format_duration(int(value)) if value >= 0 else "-" + format_duration(int(-value))
     return value

@@ -3,13 +3,18 @@
 Every summary owns one slot of a profile's `units`. What is kept there is a function of the set of events added, never
 of their order. Features that remember the same share one summary, whatever they are called and wherever they stand:
 a summary's `form` says what it remembers, and its key is the hash of that form.
+
+With `by`, a slot holds a table key → [newest time, its id, covered from, state] of the keys with the most recent
+activity. A key that must make room is reported, so that memberships per key can end; when it returns, it is covered
+from then on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from stream.engine.cells import LAST, SUMS, TIMES, Cell, Shape
+from stream.engine.cells import LAST, SUMS, TIMES, Cell, Shape, clip
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.windows import Window, insert
 from stream.events import Event, Reader
@@ -18,67 +23,161 @@ from stream.identifiers import definition_hash
 EVIDENCE = 3
 """Newest events that a leaf of a reason names."""
 
+KeysOf = Callable[[Event], tuple[str, ...]]
+"""The keys of an event, none if it has none."""
+NO_BOUND = 2**63
+"""Above every hash: all values are kept."""
+
 
 def key_of(form: Any) -> str:
     """The name under which a summary's state is kept."""
     return definition_hash(form)
 
 
-class CellSummary:
+class Table:
+    """How a summary splits by a field: who the keys are, and how many are kept."""
+
+    __slots__ = ("keys_of", "max_keys", "rules")
+
+    def __init__(self, keys_of: KeysOf, max_keys: int) -> None:
+        self.keys_of = keys_of
+        self.max_keys = max_keys
+        self.rules: list[Any] = []
+        """Rules with a membership per key that read this summary."""
+
+    def put(self, profile: Profile, slot: int, key: str, event: Event) -> list[Any]:
+        """The entry of a key, made if need be; the key's activity is up to date, and there is room for it."""
+        entries: dict[str, list[Any]] | None = profile.units[slot]
+        if entries is None:
+            entries = profile.units[slot] = {}
+        entry = entries.get(key)
+        if entry is None:
+            if len(entries) >= self.max_keys:
+                self._evict(profile, entries)
+                entry = [event.time, event.id, profile.clock, None]
+            else:
+                entry = [event.time, event.id, -FOREVER, None]
+            entries[key] = entry
+        elif (event.time, event.id) > (entry[0], entry[1]):
+            entry[0], entry[1] = event.time, event.id
+        return entry
+
+    def _evict(self, profile: Profile, entries: dict[str, list[Any]]) -> None:
+        """Drops the key with the oldest activity; keys with an open membership go last."""
+        victim = min(
+            entries,
+            key=lambda key: (any(rule.is_open(profile, key) for rule in self.rules), *entries[key][:2], key),
+        )
+        del entries[victim]
+        profile.evicted += 1
+        for rule in self.rules:
+            rule.forget(profile, victim)
+
+
+class Summary:
+    """State that events are added to. Subclasses say what one state (of the user, or of a key) is."""
+
+    __slots__ = ("slot", "table")
+
+    def __init__(self, slot: int, table: Table | None = None) -> None:
+        self.slot = slot
+        self.table = table
+
+    def add(self, profile: Profile, event: Event, role: int) -> None:
+        """Adds an event that matched the summary's selector. `role` says as what, where it can be several things."""
+        if self.table is None:
+            profile.units[self.slot] = self.put(profile.units[self.slot], event, role, profile.clock)
+            return
+        for key in self.table.keys_of(event):
+            entry = self.table.put(profile, self.slot, key, event)
+            entry[3] = self.put(entry[3], event, role, profile.clock)
+
+    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+        """The state with an event more; None is the state of nothing."""
+        raise AssertionError("every summary defines this")
+
+    def covers(self, profile: Profile, event: Event) -> bool:
+        """Whether what is kept still reaches back to the time of an event about to be added."""
+        return True
+
+    def state(self, profile: Profile, key: str | None) -> Any:
+        """The state of the user, or of a key; None if nothing was added."""
+        if self.table is None:
+            return profile.units[self.slot]
+        entries = profile.units[self.slot]
+        entry = None if entries is None else entries.get(key)
+        return None if entry is None else entry[3]
+
+    def keys(self, profile: Profile) -> list[str]:
+        """The keys that are kept, in order."""
+        return sorted(profile.units[self.slot] or ())
+
+
+class Cells(Summary):
+    """A summary that is read as one cell."""
+
+    __slots__ = ()
+
+    def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
+        """The cell of what counts at `instant` (None: nothing), and the next instant at which that may change."""
+        raise AssertionError("every summary of cells defines this")
+
+
+class CellSummary(Cells):
     """Lifetime: one cell."""
 
-    __slots__ = ("_read", "_shape", "slot")
+    __slots__ = ("_read", "_shape")
 
-    def __init__(self, slot: int, shape: Shape, read: Reader | None) -> None:
-        self.slot = slot
+    def __init__(self, slot: int, shape: Shape, read: Reader | None, table: Table | None = None) -> None:
+        super().__init__(slot, table)
         self._shape = shape
         self._read = read
 
-    def add(self, profile: Profile, event: Event) -> bool:
+    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
         value = None
         if self._read is not None:
             value = self._shape.convert(self._read(event))
             if value is None:
-                return True
-        cell = profile.units[self.slot]
-        if cell is None:
-            profile.units[self.slot] = self._shape.new(event.time, event.id, value)
-        else:
-            self._shape.add(cell, event.time, event.id, value)
-        return True
+                return state
+        if state is None:
+            return self._shape.new(event.time, event.id, value)
+        self._shape.add(state, event.time, event.id, value)
+        return state
 
-    def read(self, profile: Profile, instant: int) -> tuple[Cell | None, int]:
-        """The cell of what counts at `instant` (None: nothing), and the next instant at which that may change."""
-        return profile.units[self.slot], FOREVER
+    def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
+        return self.state(profile, key), FOREVER
 
 
-class WindowSummary:
-    """A window: its newest entries, and panes for what is older."""
+class WindowSummary(Cells):
+    """A window: its newest entries, and panes for what is older, as [times, values, ids, panes]."""
 
-    __slots__ = ("_read", "_shape", "_window", "slot")
+    __slots__ = ("_read", "_shape", "_window")
 
-    def __init__(self, slot: int, shape: Shape, read: Reader | None, window: Window) -> None:
-        self.slot = slot
+    def __init__(
+        self, slot: int, shape: Shape, read: Reader | None, window: Window, table: Table | None = None
+    ) -> None:
+        super().__init__(slot, table)
         self._shape = shape
         self._read = read
         self._window = window
 
-    def add(self, profile: Profile, event: Event) -> bool:
+    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
         value = None
         if self._read is not None:
             value = self._shape.convert(self._read(event))
             if value is None:
-                return True
-        state = profile.units[self.slot]
+                return state
         if state is None:
             shape = self._shape
             state = [[], [] if shape.keeps_values else None, [] if shape.keeps_ids else None, []]
-            profile.units[self.slot] = state
-        return insert(state, self._window, self._shape, event.time, event.id, value, profile.clock)
+        insert(state, self._window, self._shape, event.time, event.id, value, clock)
+        return state
 
-    def read(self, profile: Profile, instant: int) -> tuple[Cell | None, int]:
-        """As `CellSummary.read`: the cell of what is inside the window at `instant`."""
-        state = profile.units[self.slot]
+    def covers(self, profile: Profile, event: Event) -> bool:
+        return bool(event.time >= self._window.cut(profile.clock))
+
+    def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
+        state = self.state(profile, key)
         if state is None:
             return None, FOREVER
         times, values, ids, panes = state
@@ -90,19 +189,8 @@ class WindowSummary:
                 cell = [high - low, times[low], times[high - 1]]
             elif shape is SUMS:
                 cell = [high - low, times[low], times[high - 1], sum(values[low:high])]
-            elif ids is None:
-                cell = [high - low, times[low], times[high - 1], min(values[low:high]), max(values[low:high])]
             else:
-                first, last = low, high - 1
-                cell = [
-                    high - low,
-                    times[first],
-                    times[last],
-                    ids[first],
-                    values[first],
-                    ids[last],
-                    values[last],
-                ]
+                cell = shape.gather(times, values, ids, low, high)
         for pane in inside:
             if cell is None:
                 cell = list(pane)
@@ -111,67 +199,210 @@ class WindowSummary:
         return cell, until
 
 
-class RecentSummary:
+class NewestSummary(Cells):
+    """The newest time of each distinct value, for `distinct` and `days`, as {value: time}.
+
+    A value is inside a window that reaches up to now exactly if its newest event is. Of more values than the limit the
+    smallest are kept, which for hashes is a fair sample (`stream.engine.cells.estimate_distinct`): the state is
+    [{value: time}, bound], where all that is kept lies below the bound and all that was dropped did not.
+    """
+
+    __slots__ = ("_fold", "_limit", "_window")
+
+    def __init__(
+        self,
+        slot: int,
+        fold: Callable[[Event], int | None],
+        limit: int,
+        window: Window,
+        table: Table | None = None,
+    ) -> None:
+        super().__init__(slot, table)
+        self._fold = fold
+        self._limit = limit
+        self._window = window
+
+    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+        value = self._fold(event)
+        cut = self._window.cut(clock)
+        if value is None or event.time < cut:
+            return state
+        newest, bound = state if state is not None else ({}, NO_BOUND)
+        if value >= bound:
+            return state
+        if event.time > newest.get(value, -FOREVER):
+            newest[value] = event.time
+        if len(newest) > self._limit:
+            for old in [old for old, time in newest.items() if time < cut]:
+                del newest[old]
+        if len(newest) > self._limit:
+            bound = max(newest)
+            del newest[bound]
+        return [newest, bound]
+
+    def covers(self, profile: Profile, event: Event) -> bool:
+        return bool(event.time >= self._window.cut(profile.clock))
+
+    def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
+        """[n of values inside, oldest of their times, newest, bound]."""
+        state = self.state(profile, key)
+        if state is None:
+            return None, FOREVER
+        times = sorted(state[0].values())
+        low, high, _, until = self._window.select(times, [], instant, profile)
+        return ([high - low, times[low], times[high - 1], state[1]] if low < high else None), until
+
+
+class DecaySummary(Summary):
+    """`half_life: H`: per pane [n H, (n + 1) H) the number of events and their weight, relative to the pane's start.
+
+    The weight of an event at e that carries v is v · 2^((e − start) / H), rounded to 1e-9 so that arrival order cannot
+    change the sum. The newest 64 panes are kept: what is older weighs less than 2^-63.
+    """
+
+    __slots__ = ("_read", "half_life")
+
+    PANES = 64
+    UNIT = 10**9
+
+    def __init__(self, slot: int, read: Reader | None, half_life: int, table: Table | None = None) -> None:
+        super().__init__(slot, table)
+        self._read = read
+        self.half_life = half_life
+
+    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+        micros = 1_000_000 if self._read is None else SUMS.convert(self._read(event))
+        if micros is None:
+            return state
+        if state is None:
+            state = {}
+        pane = event.time // self.half_life
+        weight = round(micros * 1000 * 2.0 ** ((event.time - pane * self.half_life) / self.half_life))
+        cell = state.get(pane)
+        if cell is None:
+            state[pane] = [1, clip(weight)]
+        else:
+            cell[0] += 1
+            cell[1] = clip(cell[1] + weight)
+        oldest = max(state) - self.PANES
+        for old in [old for old in state if old <= oldest]:
+            del state[old]
+        return state
+
+    def covers(self, profile: Profile, event: Event) -> bool:
+        return event.time // self.half_life > profile.clock // self.half_life - self.PANES
+
+    def weigh(self, state: Any, instant: int) -> tuple[int, float]:
+        """(n, weight) at an instant: Σ of the panes' weights · 2^(−(instant − start) / H)."""
+        if not state:
+            return 0, 0.0
+        n, total = 0, 0.0
+        for pane in sorted(state):
+            n += state[pane][0]
+            total += state[pane][1] * 2.0 ** ((pane * self.half_life - instant) / self.half_life)
+        return n, total / self.UNIT
+
+
+class RecentSummary(Summary):
     """The newest few events of a selector, as evidence: [time, id, time, id, …], oldest first."""
 
-    __slots__ = ("slot",)
+    __slots__ = ()
 
-    def __init__(self, slot: int) -> None:
-        self.slot = slot
-
-    def add(self, profile: Profile, event: Event) -> bool:
-        recent = profile.units[self.slot]
-        if recent is None:
-            profile.units[self.slot] = [event.time, event.id]
-            return True
-        at = len(recent)
-        while at and (recent[at - 2], recent[at - 1]) > (event.time, event.id):
+    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+        if state is None:
+            return [event.time, event.id]
+        at = len(state)
+        while at and (state[at - 2], state[at - 1]) > (event.time, event.id):
             at -= 2
-        recent[at:at] = (event.time, event.id)
-        if len(recent) > 2 * EVIDENCE:
-            del recent[:2]
-        return True
+        state[at:at] = (event.time, event.id)
+        if len(state) > 2 * EVIDENCE:
+            del state[:2]
+        return state
 
-    def read(self, profile: Profile) -> list[tuple[int, str]]:
+    def read(self, profile: Profile, key: str | None) -> list[tuple[int, str]]:
         """(time, id) of the newest events, oldest first."""
-        recent = profile.units[self.slot] or ()
+        recent = self.state(profile, key) or ()
         return list(zip(recent[::2], recent[1::2], strict=True))
 
 
-class PairSummary:
+class PairSummary(Summary):
     """What a two-step sequence `do A, not C for D` needs: the newest A and the two newest C.
 
     [time of A, id of A, time of newest C, id of newest C, time of the second C]; instants are -FOREVER where there is
     none. The second C is there for the event that is both: the A that the sequence matched never counts as its C.
     """
 
-    __slots__ = ("slot",)
+    __slots__ = ()
 
-    def __init__(self, slot: int) -> None:
-        self.slot = slot
-
-    def _state(self, profile: Profile) -> list[Any]:
-        state: list[Any] | None = profile.units[self.slot]
+    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
         if state is None:
-            state = profile.units[self.slot] = [-FOREVER, "", -FOREVER, "", -FOREVER]
-        return state
-
-    def add_anchor(self, profile: Profile, event: Event) -> bool:
-        state = self._state(profile)
-        if (event.time, event.id) > (state[0], state[1]):
-            state[0], state[1] = event.time, event.id
-        return True
-
-    def add_closing(self, profile: Profile, event: Event) -> bool:
-        state = self._state(profile)
-        if (event.time, event.id) > (state[2], state[3]):
+            state = [-FOREVER, "", -FOREVER, "", -FOREVER]
+        if role == 0:
+            if (event.time, event.id) > (state[0], state[1]):
+                state[0], state[1] = event.time, event.id
+        elif (event.time, event.id) > (state[2], state[3]):
             state[4] = state[2]
             state[2], state[3] = event.time, event.id
         elif event.time > state[4]:
             state[4] = event.time
-        return True
+        return state
+
+
+class StepsSummary(Summary):
+    """The newest 64 events of each role of a longer sequence, as one sorted [time, id, time, id, …] per role."""
+
+    __slots__ = ("_roles",)
+
+    CAPACITY = 64
+
+    def __init__(self, slot: int, roles: int, table: Table | None = None) -> None:
+        super().__init__(slot, table)
+        self._roles = roles
+
+    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+        if state is None:
+            state = [[] for _ in range(self._roles)]
+        entries = state[role]
+        at = len(entries)
+        while at and (entries[at - 2], entries[at - 1]) > (event.time, event.id):
+            at -= 2
+        entries[at:at] = (event.time, event.id)
+        if len(entries) > 2 * self.CAPACITY:
+            del entries[:2]
+        return state
+
+    def covers(self, profile: Profile, event: Event) -> bool:
+        if self.table is not None:
+            return True
+        state: list[list[Any]] | None = profile.units[self.slot]
+        if state is None:
+            return True
+        return any(len(flat) < 2 * self.CAPACITY or flat[0] <= event.time for flat in state)
+
+
+class LinesSummary(Summary):
+    """The newest 64 events of a selector with their lines, for attachments: [[time, id, lines], …], oldest first."""
+
+    __slots__ = ("_lines_of",)
+
+    CAPACITY = 64
+
+    def __init__(self, slot: int, lines_of: Callable[[Event], list[Any]]) -> None:
+        super().__init__(slot, None)
+        self._lines_of = lines_of
+
+    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+        if state is None:
+            state = []
+        at = len(state)
+        while at and (state[at - 1][0], state[at - 1][1]) > (event.time, event.id):
+            at -= 1
+        state.insert(at, [event.time, event.id, self._lines_of(event)])
+        if len(state) > self.CAPACITY:
+            del state[0]
+        return state
 
 
 def last_time(cell: Cell | None) -> int:
     """Time of a cell's newest entry, -FOREVER for none."""
-    return -FOREVER if cell is None else cell[LAST]
+    return -FOREVER if cell is None else int(cell[LAST])

@@ -39,11 +39,19 @@ def _write(traits: dict[str, list[Any]], node: dict[str, Any], prefix: str, time
             continue
         if _is_dead(traits, path, time, event_id):
             continue
-        traits[path] = [time, event_id, to_scalar(value)]
         below = path + "."
+        replaced = False
         for other in [other for other in traits if other.startswith(below)]:
             if (traits[other][0], traits[other][1]) < (time, event_id):
                 del traits[other]
+            else:
+                replaced = True  # a newer write put leaves below: this one only deletes what is older
+        traits[path] = [time, event_id, None if replaced else to_scalar(value)]
+        at = path.rfind(".")
+        while at != -1:
+            if (ancestor := traits.get(path[:at])) is not None:
+                ancestor[2] = None
+            at = path.rfind(".", 0, at)
 
 
 def _is_dead(traits: dict[str, list[Any]], path: str, time: int, event_id: str) -> bool:

@@ -9,15 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from math import asin, cos, radians, sin, sqrt
+from math import asin, cos, log2, radians, sin, sqrt
 from operator import add, mul, sub
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from stream.engine import calendar
-from stream.engine.cells import FIRST, FIRST_VALUE, HIGH, LAST, LAST_VALUE, LOW, MICRO, TOTAL, Cell, N
+from stream.engine.cells import (
+    DISTINCT,
+    FIRST,
+    FIRST_VALUE,
+    HASHES,
+    HIGH,
+    LAST,
+    LAST_VALUE,
+    LOW,
+    MICRO,
+    TOTAL,
+    Cell,
+    N,
+    estimate_distinct,
+)
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import CellSummary, RecentSummary, WindowSummary
+from stream.engine.summaries import NO_BOUND, Cells, DecaySummary, RecentSummary, Summary
+from stream.engine.windows import Window
 
 Answer = tuple[Any, float, int]
 UNKNOWN: Answer = (None, 0, FOREVER)
@@ -35,6 +50,10 @@ class Value:
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         """(value, slope, until) at an instant."""
         raise AssertionError("every value defines this")
+
+    def split(self) -> Summary | None:
+        """The summary of a feature that may be split by key."""
+        return None
 
 
 class Constant(Value):
@@ -54,32 +73,66 @@ class Constant(Value):
 
 
 class Feature(Value):
-    """A number or value of the cell of what a window holds. One subclass per aggregate, each with its formula."""
+    """A number or value of the cell of what a window holds. One subclass per aggregate, each with its formula.
 
-    __slots__ = ("_min_n", "_summary", "recent")
+    A summary that was added to a running system has seen nothing before its start. While its window reaches back beyond
+    that, what could only be told from the whole window is unknown (`needs_history`).
+    """
 
-    def __init__(
-        self, name: str, summary: CellSummary | WindowSummary, recent: RecentSummary, min_n: int
-    ) -> None:
+    __slots__ = ("_min_n", "_window", "recent", "summary")
+
+    needs_history = True
+
+    def __init__(self, name: str, summary: Cells, window: Window, recent: RecentSummary, min_n: int) -> None:
         super().__init__(name)
         self.recent = recent
-        self._summary = summary
+        self.summary = summary
+        self._window = window
         self._min_n = min_n
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        cell, until = self._summary.read(profile, instant)
+        cell, until = self.summary.read(profile, instant, key)
+        if self.needs_history and (profile.covered or self.summary.table is not None):
+            start = covered_from(self.summary, profile, key)
+            if start > self._window.reach(instant, profile):
+                return (None, 0, min(until, self._window.covered_at(start)))
         if cell is None:
             return (self.of_nothing() if self._min_n == 0 else None, 0, until)
         if cell[N] < self._min_n:
             return (None, 0, until)
         return self.of_cell(cell, instant, until)
 
+    def split(self) -> Summary | None:
+        return self.summary
+
+    def floor(self, profile: Profile, instant: int, key: str | None) -> int | None:
+        """A known lower bound where the value is unknown for want of history."""
+        return None
+
+    def missing_history(self, profile: Profile, instant: int, key: str | None) -> tuple[int, int] | None:
+        """(covered from, asked from) if the summary has not seen all that is asked."""
+        start = covered_from(self.summary, profile, key)
+        reach = self._window.reach(instant, profile)
+        return (start, reach) if start > reach else None
+
     def of_nothing(self) -> Any:
         """The value of an empty window."""
         return None
 
     def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
-        raise AssertionError("an aggregate defines this")
+        """The value of a cell with at least one event."""
+        raise AssertionError("every aggregate defines this")
+
+
+def covered_from(summary: Summary, profile: Profile, key: str | None) -> int:
+    """The instant from which a summary has seen everything: -FOREVER if it always has."""
+    start = profile.covered.get(summary.slot, -FOREVER)
+    if summary.table is not None and key is not None:
+        entries = profile.units[summary.slot]
+        entry = None if entries is None else entries.get(key)
+        if entry is not None:
+            start = max(start, entry[2])
+    return start
 
 
 class Count(Feature):
@@ -92,6 +145,30 @@ class Count(Feature):
 
     def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
         return (cell[N], 0, until)
+
+    def floor(self, profile: Profile, instant: int, key: str | None) -> int | None:
+        cell, _ = self.summary.read(profile, instant, key)
+        return 0 if cell is None else int(self.of_cell(cell, instant, FOREVER)[0])
+
+
+class Distinct(Count):
+    """Number of different values of a field: exact up to 256, then estimated from the smallest hashes; 0 of nothing."""
+
+    __slots__ = ()
+
+    def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
+        known = cell[HASHES]
+        if type(known) is list:  # hashes of the values
+            if len(known) <= DISTINCT:
+                return (len(known), 0, until)
+            return (estimate_distinct(DISTINCT, known[DISTINCT]), 0, until)
+        return (cell[N] if known == NO_BOUND else estimate_distinct(cell[N], known), 0, until)
+
+
+class Days(Count):
+    """Number of distinct local calendar days; 0 of nothing."""
+
+    __slots__ = ()
 
 
 class Sum(Feature):
@@ -112,7 +189,7 @@ class Mean(Feature):
     __slots__ = ()
 
     def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
-        return (cell[TOTAL] / MICRO / cell[N], 0, until)
+        return (cell[TOTAL] / (MICRO * cell[N]), 0, until)
 
 
 class Min(Feature):
@@ -146,6 +223,7 @@ class LastValue(Feature):
     """Value of a field at the latest (time, id); unknown of nothing."""
 
     __slots__ = ()
+    needs_history = False
 
     def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
         return (cell[LAST_VALUE], 0, until)
@@ -164,6 +242,7 @@ class SinceLast(Feature):
     """τ − time of the latest event, in milliseconds; unknown of nothing."""
 
     __slots__ = ()
+    needs_history = False
 
     def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
         return (instant - cell[LAST], 1, until)
@@ -178,6 +257,126 @@ class MeanGap(Feature):
         if cell[N] < 2:
             return (None, 0, until)
         return ((cell[LAST] - cell[FIRST]) / (cell[N] - 1), 0, until)
+
+
+class Gate(Value):
+    """`min_n: k`: unknown below k events, for features whose own state does not count events."""
+
+    __slots__ = ("_count", "_min_n", "_value", "recent")
+
+    def __init__(self, value: Value, count: Cells, min_n: int, recent: RecentSummary) -> None:
+        super().__init__(value.text)
+        self._value = value
+        self._count = count
+        self._min_n = min_n
+        self.recent = recent
+
+    def split(self) -> Summary | None:
+        return self._value.split()
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        cell, until = self._count.read(profile, instant, key)
+        if cell is None or cell[N] < self._min_n:
+            return (None, 0, until)
+        value, slope, end = self._value.value(profile, instant, key)
+        return (value, slope, min(until, end))
+
+
+class Share(Value):
+    """This key's part of the (event, key) pairs, or of the sum of a field over them; unknown if the total is ≤ 0."""
+
+    __slots__ = ("_part", "_total", "recent")
+
+    def __init__(self, name: str, part: Cells, total: Cells, recent: RecentSummary) -> None:
+        super().__init__(name)
+        self._part = part
+        self._total = total
+        self.recent = recent
+
+    def split(self) -> Summary | None:
+        return self._part
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        total, until = self._total.read(profile, instant, None)
+        part, end = self._part.read(profile, instant, key)
+        until = min(until, end)
+        if total is None or total[TOTAL] <= 0 or covered_from(self._total, profile, None) > -FOREVER:
+            return (None, 0, until)
+        return ((0.0 if part is None else part[TOTAL] / total[TOTAL]), 0, until)
+
+
+class Top(Value):
+    """The key with the largest count or sum; ties: the most recent, then the smaller key. Unknown of nothing."""
+
+    __slots__ = ("_parts", "recent")
+
+    def __init__(self, name: str, parts: Cells, recent: RecentSummary) -> None:
+        super().__init__(name)
+        self._parts = parts
+        self.recent = recent
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        best: tuple[int, int] | None = None
+        answer, until = None, FOREVER
+        for name in self._parts.keys(profile):
+            cell, end = self._parts.read(profile, instant, name)
+            until = min(until, end)
+            if cell is not None and (best is None or (cell[TOTAL], cell[LAST]) > best):
+                best, answer = (cell[TOTAL], cell[LAST]), name
+        return (answer, 0, until)
+
+
+class Decay(Value):
+    """`half_life: H`: Σ v · 2^(−(τ − e) / H) over all events. Not a line: only compared with constants."""
+
+    __slots__ = ("_min_n", "_summary", "recent")
+
+    def __init__(self, name: str, summary: DecaySummary, recent: RecentSummary, min_n: int) -> None:
+        super().__init__(name)
+        self._summary = summary
+        self._min_n = min_n
+        self.recent = recent
+
+    def split(self) -> Summary | None:
+        return self._summary
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        n, weight = self._summary.weigh(self._summary.state(profile, key), instant)
+        if n < self._min_n or covered_from(self._summary, profile, key) > -FOREVER:
+            return UNKNOWN
+        return (weight, 0, FOREVER)
+
+    def reaches(self, weight: float, bound: float) -> float:
+        """Milliseconds until a weight has decayed to a bound of the same sign and smaller size."""
+        return self._summary.half_life * log2(weight / bound)
+
+
+class DecayShare(Value):
+    """`share` with `half_life`: both weights decay alike, so the share stands still between events."""
+
+    __slots__ = ("_min_n", "_part", "_total", "recent")
+
+    def __init__(
+        self, name: str, part: DecaySummary, total: DecaySummary, recent: RecentSummary, min_n: int
+    ) -> None:
+        super().__init__(name)
+        self._part = part
+        self._total = total
+        self._min_n = min_n
+        self.recent = recent
+
+    def split(self) -> Summary | None:
+        return self._part
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        state = self._total.state(profile, None)
+        if not state or covered_from(self._total, profile, None) > -FOREVER:
+            return UNKNOWN
+        at = max(state) * self._total.half_life  # any instant gives the share; this one does not move with τ
+        n, total = self._total.weigh(state, at)
+        if n < self._min_n or total <= 0:
+            return UNKNOWN
+        return (self._part.weigh(self._part.state(profile, key), at)[1] / total, 0, FOREVER)
 
 
 # --- facts about the user --------------------------------------------------------------------------------------------

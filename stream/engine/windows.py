@@ -48,8 +48,31 @@ class Window:
         """Entries before this can never count again, and neither can a pane that they would fold into."""
         raise AssertionError("every window defines this")
 
+    def reach(self, instant: int, profile: Profile) -> int:
+        """The earliest time that the window asks about at `instant`."""
+        return -FOREVER
+
+    def covered_at(self, start: int) -> int:
+        """The instant from which a window is covered by what was seen since `start`, if time alone brings it."""
+        return FOREVER
+
 
 NO_PANES: list[Cell] = []
+
+
+class Lifetime(Window):
+    """Everything."""
+
+    __slots__ = ()
+
+    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+        return 0, len(times), [pane[1:] for pane in panes], FOREVER
+
+    def pane_start(self, time: int, newest: int) -> int:
+        return -FOREVER
+
+    def cut(self, clock: int) -> int:
+        return -FOREVER
 
 
 class Last(Window):
@@ -71,6 +94,12 @@ class Last(Window):
         for cell in inside:
             until = min(until, cell[LAST] + self.length)
         return low, len(times), inside, until
+
+    def reach(self, instant: int, profile: Profile) -> int:
+        return instant - self.length + 1
+
+    def covered_at(self, start: int) -> int:
+        return start + self.length - 1
 
     def pane_start(self, time: int, newest: int) -> int:
         return time // self._step * self._step
@@ -149,6 +178,12 @@ class Calendar(Suffix):
     def cut(self, clock: int) -> int:
         return self._periods.bounds(clock)[0] // DAY * DAY if clock > -FOREVER else -FOREVER
 
+    def reach(self, instant: int, profile: Profile) -> int:
+        return self._periods.bounds(instant)[0]
+
+    def covered_at(self, start: int) -> int:
+        return self._periods.bounds(start)[1]
+
 
 class Since(Suffix):
     """`since: sel2`: e ≥ time of the last sel2; before the first, lifetime. `slot` holds the times of sel2."""
@@ -159,8 +194,11 @@ class Since(Suffix):
         self._slot = slot
 
     def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+        return select_from(times, panes, self.reach(instant, profile), FOREVER)
+
+    def reach(self, instant: int, profile: Profile) -> int:
         cell = profile.units[self._slot]
-        return select_from(times, panes, -FOREVER if cell is None else cell[LAST], FOREVER)
+        return -FOREVER if cell is None else int(cell[LAST])
 
 
 class Session(Suffix):
@@ -197,11 +235,11 @@ class Session(Suffix):
 
 def insert(
     state: list[Any], window: Window, shape: Shape, time: int, event_id: str, value: Any, clock: int
-) -> bool:
-    """Adds an entry to [times, values or None, ids or None, panes]; False if its time is out of reach for good."""
+) -> None:
+    """Adds an entry to [times, values or None, ids or None, panes], unless its time is out of reach for good."""
     cut = window.cut(clock)
     if time < cut:
-        return False
+        return
     times, values, ids, panes = state
     if not times or time > times[-1]:
         at = len(times)
@@ -227,7 +265,6 @@ def insert(
             panes, window, shape, times.pop(0), ids.pop(0) if ids is not None else "",
             values.pop(0) if values is not None else None, times[-1],
         )  # fmt: skip
-    return True
 
 
 def _fold(

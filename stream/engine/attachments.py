@@ -1,0 +1,113 @@
+"""Attachments: the lines of recent events, as a cart or an order list that goes along with a change.
+
+Lines are the event's `items`, else the event's own product fields. They are merged by product: quantities are added,
+the rest is taken from the newest line. Built from the newest 64 events of each selector.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stream.engine.cells import MAX_TEXT, MICRO, to_micros, to_scalar
+from stream.engine.profile import FOREVER, Profile
+from stream.engine.summaries import CellSummary, LinesSummary, last_time
+from stream.events import Event, read_field
+
+_DETAILS = ("name", "category", "brand")
+_READERS = {name: read_field(name) for name in ("product_id", *_DETAILS, "price", "quantity")}
+MAX_LINES = 100
+"""Lines kept of one event."""
+
+
+def lines_of(event: Event) -> list[list[Any]]:
+    """The event's lines with a product, as [product_id, quantity, price, name, category, brand]."""
+    if type(event.items) is list:
+        found = (_line(item) for item in event.items[:MAX_LINES] if type(item) is dict)
+    else:
+        found = (_line({name: read(event) for name, read in _READERS.items()}) for _ in range(1))
+    return [line for line in found if line is not None]
+
+
+def _line(item: dict[str, Any]) -> list[Any] | None:
+    product = key_text(item.get("product_id"))
+    if product is None:
+        return None
+    quantity = item.get("quantity")
+    if to_micros(quantity) is None:
+        quantity = 1
+    price = item.get("price")
+    details = (item.get(name) for name in _DETAILS)
+    return [
+        product,
+        to_scalar(quantity),
+        None if to_micros(price) is None else to_scalar(price),
+        *(value if type(value) is str and len(value) <= MAX_TEXT else None for value in details),
+    ]
+
+
+def key_text(value: Any) -> str | None:
+    """A key as text: texts and whole numbers are keys, anything else is none."""
+    if type(value) is str:
+        return value if 0 < len(value) <= MAX_TEXT else None
+    if type(value) is int and abs(value) < 2**63:
+        return str(value)
+    return None
+
+
+class Attachment:
+    """One entry of `attach`."""
+
+    __slots__ = ("_collect", "_max", "_remove", "_since", "name")
+
+    def __init__(
+        self,
+        name: str,
+        collect: LinesSummary,
+        since: CellSummary | None,
+        remove: LinesSummary | None,
+        most: int,
+    ) -> None:
+        self.name = name
+        self._collect = collect
+        self._since = since
+        self._remove = remove
+        self._max = most
+
+    def build(self, profile: Profile) -> dict[str, Any]:
+        """{count, quantity, value, items} of what is known, newest line first."""
+        start = -FOREVER if self._since is None else last_time(self._since.state(profile, None))
+        merged: dict[str, dict[str, Any]] = {}
+        for time, _, lines in reversed(profile.units[self._collect.slot] or []):
+            if time < start:
+                break
+            for product, quantity, price, *details in lines:
+                line = merged.setdefault(product, {"product_id": product})
+                for name, value in zip(_DETAILS, details, strict=True):
+                    if value is not None:
+                        line.setdefault(name, value)
+                if price is not None:
+                    line.setdefault("price", price)
+                line["quantity"] = line.get("quantity", 0) + quantity
+        if self._remove is not None:
+            for time, _, lines in profile.units[self._remove.slot] or []:
+                if time >= start:
+                    for product, quantity, *_ in lines:
+                        if product in merged:
+                            merged[product]["quantity"] -= quantity
+        items = [_ordered(line) for line in merged.values() if line["quantity"] > 0]
+        value = sum(
+            (to_micros(line["price"]) or 0) * (to_micros(line["quantity"]) or 0)
+            for line in items
+            if "price" in line
+        )
+        return {
+            "count": len(items),
+            "quantity": sum(line["quantity"] for line in items),
+            "value": value / MICRO / MICRO,
+            "items": items[: self._max],
+        }
+
+
+def _ordered(line: dict[str, Any]) -> dict[str, Any]:
+    names = ("product_id", "name", "category", "brand", "price", "quantity")
+    return {name: line[name] for name in names if name in line}

@@ -1,0 +1,92 @@
+"""Keys of events: the values of a field that features, sequences and memberships are split by.
+
+The keys by a plain name f are the event's own f (of the envelope or of props), else the distinct f of its lines; by
+`items.f` always the latter. Texts and whole numbers are keys; an event without a key is ignored by what is split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from stream.engine.attachments import key_text
+from stream.engine.calendar import ordinal_day
+from stream.engine.cells import hash_scalar, to_number, to_scalar
+from stream.engine.summaries import KeysOf
+from stream.events import Event, Reader, read_field
+
+Fold = Callable[[Event], int | None]
+"""What an event counts as where different things are counted; None for nothing."""
+
+
+def compile_keys(field: str) -> KeysOf:
+    """The keys of an event by a field. Answers for the last event again without reading it: several may ask."""
+    own = None if field.startswith("items.") else read_field(field)
+    name = field.removeprefix("items.")
+    last: tuple[Event | None, tuple[str, ...]] = (None, ())
+
+    def keys_of(event: Event) -> tuple[str, ...]:
+        nonlocal last
+        if last[0] is not event:
+            last = (event, read(event))
+        return last[1]
+
+    def read(event: Event) -> tuple[str, ...]:
+        key = None if own is None else key_text(own(event))
+        if key is not None:
+            return (key,)
+        if type(event.items) is not list:
+            return ()
+        found = (key_text(item.get(name)) for item in event.items if type(item) is dict)
+        return tuple(dict.fromkeys(key for key in found if key is not None))
+
+    return keys_of
+
+
+def compile_fold(read: Reader) -> Fold:
+    """The hash of a field's value."""
+
+    def fold(event: Event) -> int | None:
+        value = to_scalar(read(event))
+        return None if value is None else hash_scalar(value)
+
+    return fold
+
+
+def compile_days(timezone: str) -> Fold:
+    """The local day of the event."""
+    zone = ZoneInfo(timezone)
+
+    def fold(event: Event) -> int | None:
+        return ordinal_day(event.time, zone)
+
+    return fold
+
+
+def present(read: Reader) -> Reader:
+    """1 where a field has a value, for counting the events that carry it."""
+
+    def ask(event: Event) -> Any:
+        return None if to_scalar(read(event)) is None else 1
+
+    return ask
+
+
+def with_keys(keys_of: KeysOf) -> Reader:
+    """1 where an event has a key."""
+
+    def ask(event: Event) -> Any:
+        return 1 if keys_of(event) else None
+
+    return ask
+
+
+def times_keys(read: Reader, keys_of: KeysOf) -> Reader:
+    """A field's value once for each key of the event; nothing for an event without a key."""
+
+    def ask(event: Event) -> Any:
+        value, keys = to_number(read(event)), keys_of(event)
+        return None if value is None or not keys else value * len(keys)
+
+    return ask
