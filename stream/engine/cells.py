@@ -86,7 +86,7 @@ class Shape:
 
     def convert(self, value: Any) -> Any:
         """The value as it is kept; None for one that counts as missing."""
-        return None
+        return value
 
     def new(self, time: int, event_id: str, value: Any) -> Cell:
         """The cell of one event."""

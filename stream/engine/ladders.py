@@ -76,11 +76,15 @@ class LadderRule(Rule):
         state = profile.states[self.index]
         held = state[HELD] if state is not None and state[HELD] is not None else _nothing()
         before = (held[TIER], held[BELOW], len(held[SPENT]))
-        ran_out = self._expire(profile, instant, held)
+        self._free(profile, instant, held)
+        ran_out = instant >= self._ttl_due(held)
+        if ran_out:
+            held[SPENT].append(held[TIER])
         answer, until = self._answer(profile, instant, held)
         while self._name(answer) != held[TIER] and (ran_out or self._may_move(instant, held, answer)):
             self._move(profile, instant, decisions, held, answer)
             ran_out = False
+            self._free(profile, instant, held)
             answer, until = self._answer(profile, instant, held)
         if self._name(answer) == held[TIER]:
             held[BELOW] = None
@@ -116,18 +120,14 @@ class LadderRule(Rule):
                 return tier, until
         return None, until
 
-    def _expire(self, profile: Profile, instant: int, held: list[Any]) -> bool:
-        """Frees spent tiers whose `when` is not true; True if the current tier's ttl has run out, which spends it."""
+    def _free(self, profile: Profile, instant: int, held: list[Any]) -> None:
+        """Frees the spent tiers whose `when` is not true."""
         held[SPENT] = [
             name
             for name in held[SPENT]
             if name in self._ranks
             and self._tiers[self._ranks[name]].when.test(profile, instant, None)[0] is True
         ]
-        if instant < self._ttl_due(held):
-            return False
-        held[SPENT].append(held[TIER])
-        return True
 
     def _ttl_due(self, held: list[Any]) -> int:
         rank = self._ranks.get(held[TIER])

@@ -371,7 +371,7 @@ class SegmentRule(Rule):
         start = instant if anchor is None else anchor
         if renewed is None:
             self.state(profile)[ENTRIES] += 1
-            held = [True, instant, instant, start, event_id, None, False]
+            held: list[Any] = [True, instant, instant, start, event_id, None, False]
         else:
             held = renewed
             held[SINCE], held[ANCHOR], held[ENTRY_ID] = instant, start, event_id

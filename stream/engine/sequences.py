@@ -8,6 +8,7 @@ waits. Events that the sequence itself matched never count as what must not happ
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,30 +171,19 @@ class StepSequence(Sequence):
         matched = [start]
         for step in self._thens:
             previous = matched[-1][0]
-            flat = state[step.role]
-            for i in range(2 * bisect_left(flat[::2], previous), len(flat), 2):
-                if flat[i] > previous + step.within:
-                    return None
-                if (flat[i], flat[i + 1]) not in matched:
-                    matched.append((flat[i], flat[i + 1]))
-                    break
-            else:
+            found = next(unmatched(state[step.role], previous, matched), None)
+            if found is None or found[0] > previous + step.within:
                 return None
+            matched.append(found)
             # A later event would have the same forbidden one before it, so the earliest decides.
-            if step.without is not None and self._occurs(
-                state[step.without], previous, matched[-1][0], matched
-            ):
+            if step.without is not None and self._occurs(state[step.without], previous, found[0], matched):
                 return None
         return matched
 
     def _occurs(self, flat: list[Any], start: int, end: int, matched: list[Entry]) -> bool:
         """Whether an event lies in [start, end] that the sequence did not match itself."""
-        for i in range(2 * bisect_left(flat[::2], start), len(flat), 2):
-            if flat[i] > end:
-                return False
-            if (flat[i], flat[i + 1]) not in matched:
-                return True
-        return False
+        found = next(unmatched(flat, start, matched), None)
+        return found is not None and found[0] <= end
 
     def _close(self, state: Any, matched: list[Entry], instant: int) -> Run:
         anchor, last = matched[0][0], matched[-1][0]
@@ -203,6 +193,17 @@ class StepSequence(Sequence):
             return (False, FOREVER, anchor, matched)
         due = last + self._span
         return (True, FOREVER, anchor, matched) if instant >= due else (False, due, anchor, matched)
+
+
+def unmatched(flat: list[Any], start: int, matched: list[Entry]) -> Iterator[Entry]:
+    """Events from `start` on, in order, that are not matched. What counts twice can be matched once and occur once."""
+    left = list(matched)
+    for i in range(2 * bisect_left(flat[::2], start), len(flat), 2):
+        entry = (flat[i], flat[i + 1])
+        if entry in left:
+            left.remove(entry)
+        else:
+            yield entry
 
 
 def entries_of(flat: list[Any]) -> list[Entry]:

@@ -377,7 +377,8 @@ class StepsSummary(Summary):
         state: list[list[Any]] | None = profile.units[self.slot]
         if state is None:
             return True
-        return any(len(flat) < 2 * self.CAPACITY or flat[0] <= event.time for flat in state)
+        oldest = [flat[0] if len(flat) >= 2 * self.CAPACITY else -FOREVER for flat in state]
+        return bool(min(oldest) <= event.time)
 
 
 class LinesSummary(Summary):

@@ -147,6 +147,8 @@ class Count(Feature):
         return (cell[N], 0, until)
 
     def floor(self, profile: Profile, instant: int, key: str | None) -> int | None:
+        if self.missing_history(profile, instant, key) is None:
+            return None
         cell, _ = self.summary.read(profile, instant, key)
         return 0 if cell is None else int(self.of_cell(cell, instant, FOREVER)[0])
 
