@@ -61,7 +61,12 @@ events_topic = app.topic(
 )
 changes_topic = app.topic(os.environ["CHANGES_TOPIC"], value_serializer="json", partitions=PARTITIONS)
 overdue_topic = app.topic(
-    f"{os.environ['APP']}-overdue", value_serializer="json", partitions=PARTITIONS, internal=True
+    f"{os.environ['APP']}-overdue",
+    key_type=str,
+    value_type=float,
+    value_serializer="json",
+    partitions=PARTITIONS,
+    internal=True,
 )
 carts = app.Table("carts", partitions=PARTITIONS, options={"driver": "rocksdict"})
 

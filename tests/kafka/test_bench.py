@@ -20,5 +20,5 @@ def test_the_worker_and_an_ordinary_faust_program_do_the_same_job(broker: Broker
         each for each in run_bench("engine", events=60_000, repeat=1).measurements if "cart" in each.name
     )
     assert ours.samples[0].changes == pytest.approx(alone.samples[0].changes, rel=0.02)
-    # The ordinary program knows no late or repeated events: about the same, not the same.
-    assert theirs.samples[0].changes == pytest.approx(ours.samples[0].changes, rel=0.2)
+    # The ordinary program knows no late events: it misses the entries that are taken back, and the retractions.
+    assert theirs.samples[0].changes == pytest.approx(ours.samples[0].changes, rel=0.1)
