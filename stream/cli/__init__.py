@@ -92,7 +92,7 @@ class Commands(click.Group):
             raise failure from error
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"max_content_width": 100})
 @click.version_option(package_name="segstream", prog_name="segstream")
 def main() -> None:
     """Turns a stream of user events into segment changes the moment they become true."""
