@@ -263,12 +263,16 @@ def done(draw: Draw) -> Raw:
 
 
 def sequences_in(raw: Any) -> list[Raw]:
-    if isinstance(raw, dict):
-        found = [raw] if "seq" in raw else []
-        return found + [each for value in raw.values() for each in sequences_in(value)]
-    if isinstance(raw, list):
-        return [each for value in raw for each in sequences_in(value)]
-    return []
+    """The sequences of a condition that stand outside every `not`."""
+    if not isinstance(raw, dict) or "not" in raw:
+        return []
+    if "seq" in raw:
+        return [raw]
+    return [
+        each
+        for part in raw.get("all") or raw.get("any") or raw.get("of") or ()
+        for each in sequences_in(part)
+    ]
 
 
 def dwelling(draw: Draw, full: bool, ending: Callable[[Draw], Any]) -> Raw:
@@ -484,11 +488,43 @@ def references(draw: Draw) -> Raw:
     return file(features, segments, {"l": ladder})
 
 
+def of_time(draw: Draw) -> Raw:
+    """Small definitions with many due instants, for logs in which everything happens on a grid of ten minutes."""
+    options: list[Raw] = [
+        {"when": {"seq": [{"do": "cart"}, {"not": "buy", "for": "30m"}]}},
+        {"when": {"seq": [{"do": "cart"}, {"not": "buy", "for": "30m"}]}, "exit": {"do": "buy"}},
+        {
+            "when": {"seq": [{"do": "cart"}, {"not": ["buy", "view"], "for": "10m"}]},
+            "exit": {"do": "buy"},
+            "ttl": "30m",
+        },
+        {"when": {"seq": [{"do": "view"}, {"not": "cart", "for": "10m"}]}, "exit": "carts >= 2"},
+        {"when": "silence >= 30m"},
+        {"when": "silence > 10m", "exit": {"do": "cart"}},
+        {"when": "carts >= 1"},
+        {"when": {"all": [{"do": "view"}, "carts == 0"]}},
+        {"when": "rhythm < 15m or silence > 2 * rhythm"},
+        {"when": {"any": [{"do": "cart", "last": "30m"}, "spend > 20"]}, "ttl": "1h"},
+    ]
+    features: Raw = {
+        "silence": {"since_last": "active"},
+        "carts": {"count": "cart", "last": "30m"},
+        "rhythm": {"mean_gap": "active", "last": "1h"},
+        "spend": {"sum": "buy.value", "last": "1h"},
+    }
+    tiers = [{"name": "gold", "when": "spend >= 25"}, {"name": "silver", "when": "carts >= 1"}]
+    ladder = {"l": {"tiers": tiers, "demote_after": draw.pick(["10m", "30m"])}} if draw.flip() else None
+    segments = {f"s{number}": option for number, option in enumerate(draw.some(range(len(options)), 1, 3))}
+    return file(features, {name: options[number] for name, number in segments.items()}, ladder)
+
+
 FIRST: dict[str, Callable[[Draw], Raw]] = {
+    "time": of_time,
     "first_windows": first_windows,
     "first_sequences": first_sequences,
     "first_membership": first_membership,
     "first_ladders": first_ladders,
+    "clocks": clocks,
 }
 FAMILIES: dict[str, Callable[[Draw], Raw]] = {
     **FIRST,
@@ -498,7 +534,6 @@ FAMILIES: dict[str, Callable[[Draw], Raw]] = {
     "membership": membership,
     "for_each": for_each,
     "ladders": ladders,
-    "clocks": clocks,
     "references": references,
 }
 
@@ -576,8 +611,56 @@ def seeded(family: str, seed: int) -> Case:
     return case(Seeded(f"{family} {seed}"), FAMILIES[family], family)
 
 
+GRID = 600_000
+
+
+def case_of_time(draw: Draw, raw: Raw) -> Case:
+    """Times, record times and settings lie on the grid or a millisecond beside it, so that edges meet all the time."""
+    settings = Settings(
+        lateness=draw.pick([0, 0, GRID, GRID, 3 * GRID]),
+        clock_skew=draw.pick([300_000, GRID]),
+        idle_after=draw.pick([None, 500, GRID, 2 * GRID]),
+        dedup_window=draw.pick([86_400_000, GRID, 3 * GRID]),
+    )
+    start = draw.pick(STARTS)
+    live = draw.flip()
+    partitions = {"a": 0, "b": 0, "c": draw.whole(0, 1)}
+    disorder = draw.pick([0, 0, 2, 6])
+    repeats = draw.pick([0, 1, 4])
+    records: list[Record] = []
+    now = start
+    for number in range(draw.pick([2, 4, 8, 12, 16, 24, 32])):
+        step = number // 2 + draw.whole(-disorder, 2)
+        time = start + max(step, 0) * GRID + draw.pick([-1, 0, 0, 0, 1])
+        event: Raw = {
+            "type": draw.pick((*TYPES[:3], "product_added", "page_viewed", "clock_advanced")),
+            "time": time,
+        }
+        user = draw.pick(["a", "a", "b", "c"])
+        home = partitions[user] if event["type"] != "clock_advanced" else draw.whole(0, 1)
+        if event["type"] != "clock_advanced":
+            event |= {
+                "id": f"e{number if draw.whole(0, 9) >= repeats else draw.whole(0, number)}",
+                "user_id": user,
+            }
+            if event["type"] == "order_completed" or draw.flip():
+                event["value"] = draw.pick([10, 30])
+        if not live:
+            records.append(Record(event, None, home))
+            continue
+        lags = [0, 0, 499, 500, 501, GRID - 1, GRID, GRID + 1]
+        now = max(now, time) + draw.pick(lags)
+        if draw.whole(0, 9) == 0:
+            event["time"] = now + settings.clock_skew + draw.pick([-1, 0, 1, 30 * GRID])
+        records.append(Record(event, now, home))
+    until = None if draw.flip() else start + draw.whole(0, 20) * GRID + draw.whole(-1, 1)
+    return Case(raw, tuple(records), settings, until)
+
+
 def case(draw: Draw, definitions: Callable[[Draw], Raw], family: str) -> Case:
     raw = definitions(draw)
+    if family == "time":
+        return case_of_time(draw, raw)
     spans = sorted({*durations_of({k: v for k, v in raw.items() if k != "events"}), 60_000, *literals(raw)})
     days = family in ("calendars", "clocks", "windows", "membership", "for_each")
     start = draw.pick(STARTS) + draw.pick([0, 0, 1, 3_599_999, 7_200_000])

@@ -1,0 +1,162 @@
+"""The real engine on a case of the oracle, and both outputs in one form."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import datetime
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import yaml
+
+from stream.definitions import loads
+from stream.engine import Engine, Partition, Step, TimeSettings, compile_plan
+from stream.events import Event, event_type
+from stream.ingest import Ingest
+from stream.state.memory import MemoryStore
+from tests.oracle import zones
+from tests.oracle.strategies import Case
+from tests.oracle.timeline import Change, run
+
+NS = uuid5(NAMESPACE_URL, "urn:segstream")
+Row = dict[str, Any]
+
+
+class Played:
+    """The engine with one store per partition. Every step is written and settled, as a runtime does."""
+
+    def __init__(self, case: Case) -> None:
+        plan = compile_plan(loads(yaml.safe_dump(case.raw, sort_keys=False)))
+        settings = case.settings
+        self.engine = Engine(
+            plan,
+            TimeSettings(settings.lateness, settings.clock_skew, settings.idle_after, settings.dedup_window),
+        )
+        self.ingest = Ingest(event_type=event_type(plan.extra_fields))
+        self.stores: dict[int, MemoryStore] = defaultdict(MemoryStore)
+        self.partitions: dict[int, Partition] = {}
+        self.values: list[bytes] = []
+
+    def partition(self, number: int) -> Partition:
+        if number not in self.partitions:
+            self.partitions[number] = self.engine.open(self.stores[number], None)
+        return self.partitions[number]
+
+    def keep(self, number: int, step: Step) -> None:
+        self.stores[number].write(step.profiles, step.marker)
+        self.partition(number).settle(step)
+        self.values += [change.value for change in step.changes]
+
+    def feed(self, number: int, events: list[Event]) -> None:
+        partition = self.partition(number)
+        while events:
+            step = self.engine.step(partition, events, events[-1].offset + 1)
+            self.keep(number, step)
+            events = events[step.consumed :]
+        self.drain(number)
+
+    def drain(self, number: int) -> None:
+        partition = self.partition(number)
+        more = True
+        while more:
+            step = self.engine.tick(partition, partition.watermark, 2)
+            self.keep(number, step)
+            more = step.more
+
+    def finish(self, until: int) -> None:
+        for number, partition in self.partitions.items():
+            more = True
+            while more:
+                step = self.engine.finish(partition, until, 2)
+                self.keep(number, step)
+                more = step.more
+
+
+def by_engine(case: Case, batch: int = 1) -> list[Row]:
+    """What the engine says, in batches of so many records."""
+    played = Played(case)
+    waiting: dict[int, list[Event]] = defaultdict(list)
+    newest: int | None = None
+    for offset, record in enumerate(case.records):
+        event = played.ingest.read(
+            json.dumps(record.event).encode(), offset=offset, record_time=record.record_time
+        )
+        ahead = event.time > event.record_time + case.settings.clock_skew
+        time = event.record_time if ahead else event.time
+        if case.until is not None and time > case.until:
+            continue
+        newest = time if newest is None else max(newest, time)
+        waiting[record.partition].append(event)
+        if len(waiting[record.partition]) >= batch:
+            played.feed(record.partition, waiting.pop(record.partition))
+    for number, events in waiting.items():
+        played.feed(number, events)
+    end = newest if case.until is None else case.until
+    if end is not None:
+        played.finish(end)
+    return rows(played.values)
+
+
+def milliseconds(text: str) -> int:
+    return zones.instant_of(datetime.fromisoformat(text))
+
+
+def rows(values: list[bytes]) -> list[Row]:
+    """Changes of the engine in the oracle's form, checked for what needs no oracle."""
+    seqs: dict[str, int] = {}
+    last: dict[tuple[str, str], int] = defaultdict(int)
+    found = []
+    for value in values:
+        change = json.loads(value)
+        segment, user, instance = change["segment"], change["user"]["id"], change.get("instance")
+        name = f"{segment['key']}\n{segment['hash']}\n{user}\n{instance or ''}\n{change['seq']}"
+        assert change["event_id"] == str(uuid5(NS, name))
+        last[user, segment["key"]] += 1
+        assert change["seq"] == last[user, segment["key"]], "seq counts from 1 without gaps"
+        seqs[change["event_id"]] = change["seq"]
+        trigger = change.get("trigger") or {}
+        found.append(
+            {
+                "effective_at": milliseconds(change["effective_at"]),
+                "user": user,
+                "segment": segment["key"],
+                "instance": instance,
+                "seq": change["seq"],
+                "type": change["type"],
+                "cause": change["cause"],
+                "value": segment.get("value"),
+                "previous": segment.get("previous"),
+                "trigger": trigger.get("event_id"),
+                "clamped": trigger.get("clamped", False),
+                "retracts": seqs[change["retracts"]] if "retracts" in change else None,
+                "expires_at": milliseconds(change["expires_at"]) if "expires_at" in change else None,
+            }
+        )
+    return sorted(found, key=sort_key)
+
+
+def by_oracle(case: Case) -> list[Row]:
+    return sorted(map(row, run(case.raw, case.records, case.settings, case.until)), key=sort_key)
+
+
+def row(change: Change) -> Row:
+    return {
+        "effective_at": change.effective_at,
+        "user": change.user,
+        "segment": change.segment,
+        "instance": change.instance,
+        "seq": change.seq,
+        "type": change.type,
+        "cause": change.cause,
+        "value": change.value,
+        "previous": change.previous,
+        "trigger": change.trigger,
+        "clamped": change.clamped,
+        "retracts": change.retracts,
+        "expires_at": change.expires_at,
+    }
+
+
+def sort_key(each: Row) -> tuple[Any, ...]:
+    return each["effective_at"], each["user"], each["segment"], each["instance"] or "", each["seq"]
