@@ -183,7 +183,7 @@ class _Run:
         adds = dispatch.adds if dispatch is not None else ()
         if is_late:
             occasion.before = {}
-            for index in rules:
+            for index in plan.with_dependents(rules):
                 self._rules[index].look(profile, event, occasion)
             if has_traits or any(summary.covers(profile, event) for summary, _ in adds):
                 self._step.counts.late_applied += 1

@@ -290,7 +290,7 @@ class DecaySummary(Summary):
         return state
 
     def covers(self, profile: Profile, event: Event) -> bool:
-        return event.time // self.half_life > profile.clock // self.half_life - self.PANES
+        return bool(event.time // self.half_life > profile.clock // self.half_life - self.PANES)
 
     def weigh(self, state: Any, instant: int) -> tuple[int, float]:
         """(n, weight) at an instant: Σ of the panes' weights · 2^(−(instant − start) / H)."""
@@ -377,8 +377,7 @@ class StepsSummary(Summary):
         state: list[list[Any]] | None = profile.units[self.slot]
         if state is None:
             return True
-        oldest = [flat[0] if len(flat) >= 2 * self.CAPACITY else -FOREVER for flat in state]
-        return bool(min(oldest) <= event.time)
+        return any(len(flat) < 2 * self.CAPACITY or event.time >= flat[0] for flat in state)
 
 
 class LinesSummary(Summary):

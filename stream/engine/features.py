@@ -1,0 +1,286 @@
+"""Features compiled: each becomes a value read from summaries, and equal summaries become one.
+
+What is shared is found by form, never by name, so that a renamed feature keeps its state and two segments that ask the
+same pay for it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stream.definitions import model
+from stream.definitions.canonical import Canon, field_form
+from stream.definitions.check import names_of
+from stream.definitions.model import Definitions, Reference
+from stream.engine import cells, values, windows
+from stream.engine.attachments import lines_of
+from stream.engine.calendar import Periods
+from stream.engine.keys import compile_days, compile_fold, compile_keys, present, times_keys, with_keys
+from stream.engine.selectors import compile_where
+from stream.engine.summaries import (
+    Cells,
+    CellSummary,
+    DecaySummary,
+    KeysOf,
+    LinesSummary,
+    NewestSummary,
+    RecentSummary,
+    Summary,
+    Table,
+    WindowSummary,
+    key_of,
+)
+from stream.engine.values import Value
+from stream.events import Event, Reader, read_field, stray_field
+
+Where = Callable[[Event], bool | None]
+
+_SHAPES: dict[str, cells.Shape] = {
+    "count": cells.TIMES,
+    "since_first": cells.TIMES,
+    "since_last": cells.TIMES,
+    "mean_gap": cells.TIMES,
+    "sum": cells.SUMS,
+    "mean": cells.SUMS,
+    "min": cells.RANGES,
+    "max": cells.RANGES,
+    "first_value": cells.ENDS,
+    "last_value": cells.ENDS,
+}
+_FEATURES: dict[str, type[values.Feature]] = {
+    "count": values.Count,
+    "sum": values.Sum,
+    "mean": values.Mean,
+    "min": values.Min,
+    "max": values.Max,
+    "first_value": values.FirstValue,
+    "last_value": values.LastValue,
+    "since_first": values.SinceFirst,
+    "since_last": values.SinceLast,
+    "mean_gap": values.MeanGap,
+}
+_ALL_DAYS = 10**9
+
+
+class FeatureCompiler:
+    """Makes summaries and the values read from them, sharing whatever has the same form."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self.definitions = definitions
+        self.canon = Canon(definitions)
+        self._bits: dict[str, int] = {}
+        self._slots: dict[str, Any] = {}
+        self._tables: dict[str, KeysOf] = {}
+        self.selectors: list[tuple[frozenset[str] | None, Where | None]] = []
+        self.keys: list[str] = []
+        self.covered: set[int] = set()
+        self.adds: dict[int, list[tuple[Summary, int]]] = {}
+        self.extra_fields: set[str] = set()
+
+    def bit(self, reference: Reference) -> int:
+        """The number of a selector; selectors of one form are one."""
+        selector = self.definitions.selectors[reference.name]
+        key = key_of(self.canon.selector(selector))
+        if key not in self._bits:
+            self._bits[key] = len(self.selectors)
+            types = None if selector.types is None else frozenset(selector.types)
+            self.selectors.append((types, compile_where(selector)))
+            if selector.where is not None:
+                self.need_fields(*(name.path for name in names_of(selector.where)))
+        return self._bits[key]
+
+    def need_fields(self, *paths: str) -> None:
+        self.extra_fields.update(name for name in map(stray_field, paths) if name is not None)
+
+    def keys_of(self, field: str) -> KeysOf:
+        """The keys of an event by a field; one function per field."""
+        form = field_form(field)
+        if form not in self._tables:
+            self.need_fields(field)
+            self._tables[form] = compile_keys(field)
+        return self._tables[form]
+
+    def share(self, form: Any, make: Callable[[int], Summary], feeds: Iterable[tuple[Reference, int]]) -> Any:
+        """The summary of a form; a new one is fed by (selector, role)."""
+        key = key_of(form)
+        if key not in self._slots:
+            self._slots[key] = summary = make(len(self.keys))
+            self.keys.append(key)
+            for reference, role in feeds:
+                self.adds.setdefault(self.bit(reference), []).append((summary, role))
+        return self._slots[key]
+
+    # --- shared summaries --------------------------------------------------------------------------------------------
+
+    def table(self, field: str | None, max_keys: int = 100) -> Table | None:
+        return None if field is None else Table(self.keys_of(field), max_keys)
+
+    def by_form(self, field: str | None, max_keys: int = 100) -> Any:
+        return None if field is None else [field_form(field), max_keys]
+
+    def times(self, reference: Reference, by: str | None = None) -> CellSummary:
+        """The lifetime times of a selector."""
+        form = ["cell", "times", self.canon.reference(reference), None, self.by_form(by)]
+        found: CellSummary = self.share(
+            form, lambda slot: CellSummary(slot, cells.TIMES, None, self.table(by)), [(reference, 0)]
+        )
+        return found
+
+    def recent(self, reference: Reference, by: str | None = None) -> RecentSummary:
+        """The newest events of a selector, as evidence."""
+        form = ["recent", self.canon.reference(reference), self.by_form(by)]
+        found: RecentSummary = self.share(
+            form, lambda slot: RecentSummary(slot, self.table(by)), [(reference, 0)]
+        )
+        return found
+
+    def lines(self, reference: Reference) -> LinesSummary:
+        """The newest events of a selector with their lines."""
+        form = ["lines", self.canon.reference(reference)]
+        self.need_fields("product_id", "name", "category", "brand", "price", "quantity")
+        found: LinesSummary = self.share(form, lambda slot: LinesSummary(slot, lines_of), [(reference, 0)])
+        return found
+
+    # --- features ----------------------------------------------------------------------------------------------------
+
+    def feature(self, feature: model.Feature) -> Value:
+        """The value node of a feature."""
+        before = len(self.keys)
+        value = self._feature(feature)
+        if feature.assume_covered:
+            self.covered.update(range(before, len(self.keys)))
+        return value
+
+    def _feature(self, feature: model.Feature) -> Value:
+        by = feature.by
+        recent = self.recent(feature.selector, None if feature.aggregate == "top" else by)
+        if feature.window.kind == "half_life":
+            return self._decay(feature, recent)
+        if feature.aggregate in ("share", "top"):
+            return self._compare_keys(feature, recent)
+        window = self.window(feature, by)
+        if feature.aggregate in ("distinct", "days"):
+            return self._different(feature, window, recent)
+        shape = _SHAPES[feature.aggregate]
+        summary = self.cells(feature, shape, window, self._read(feature), by)
+        return _FEATURES[feature.aggregate](feature.name, summary, window, recent, feature.min_n)
+
+    def _read(self, feature: model.Feature) -> Reader | None:
+        if feature.field is None:
+            return None
+        self.need_fields(feature.field)
+        return read_field(feature.field)
+
+    def cells(
+        self,
+        feature: model.Feature,
+        shape: cells.Shape,
+        window: windows.Window,
+        read: Reader | None,
+        by: str | None,
+        purpose: str = "",
+    ) -> Cells:
+        """The summary of a feature's events as cells. `purpose` names what is read, where it is not the field."""
+        state = self.canon.state(feature)
+        source = [purpose, state["selector"], state["field"], self.by_form(by, feature.max_keys)]
+        feeds = [(feature.selector, 0)]
+        table = self.table(by, feature.max_keys)
+        found: Cells
+        if isinstance(window, windows.Lifetime):
+            form = ["cell", shape.name, *source[1:]] if not purpose else ["cell", shape.name, *source]
+            found = self.share(form, lambda slot: CellSummary(slot, shape, read, table), feeds)
+        else:
+            form = ["window", shape.name, *source, state["window"]]
+            found = self.share(form, lambda slot: WindowSummary(slot, shape, read, window, table), feeds)
+        return found
+
+    def _different(self, feature: model.Feature, window: windows.Window, recent: RecentSummary) -> Value:
+        """`distinct` and `days`."""
+        by, summary = feature.by, None
+        if feature.aggregate == "days":
+            fold, limit = compile_days(feature.timezone), _ALL_DAYS
+        else:
+            read, limit = self._read(feature), cells.DISTINCT
+            assert read is not None
+            fold = compile_fold(read)
+            if feature.window.kind == "between":
+                summary = self.cells(feature, cells.SETS, window, read, by)
+        if summary is None:
+            form = ["newest", feature.aggregate, feature.timezone, self.canon.state(feature)]
+            table = self.table(by, feature.max_keys)
+            summary = self.share(
+                form, lambda slot: NewestSummary(slot, fold, limit, window, table), [(feature.selector, 0)]
+            )
+        kind = values.Days if feature.aggregate == "days" else values.Distinct
+        value = kind(feature.name, summary, window, recent, 0)
+        if not feature.min_n:
+            return value
+        read = self._read(feature)
+        count = self.cells(
+            feature, cells.TIMES, window, None if read is None else present(read), by, "present"
+        )
+        return values.Gate(value, count, feature.min_n, recent)
+
+    def _compare_keys(self, feature: model.Feature, recent: RecentSummary) -> Value:
+        """`share` and `top`."""
+        assert feature.by is not None
+        keys_of, read = self.keys_of(feature.by), self._read(feature)
+        window = self.window(feature, feature.by)
+        one = read or (lambda event: 1)
+        part = self.cells(feature, cells.SUMS, window, one, feature.by, "part")
+        value: Value = values.Top(feature.name, part, recent)
+        if feature.aggregate == "share":
+            total = self.cells(
+                feature, cells.SUMS, window, times_keys(one, keys_of), None, f"pairs by {feature.by}"
+            )
+            value = values.Share(feature.name, part, total, recent)
+        if not feature.min_n:
+            return value
+        events = times_keys(one, keys_of)
+        count = self.cells(feature, cells.TIMES, window, present(events), None, f"events by {feature.by}")
+        return values.Gate(value, count, feature.min_n, recent)
+
+    def _decay(self, feature: model.Feature, recent: RecentSummary) -> Value:
+        read, length = self._read(feature), feature.window.length
+        feeds = [(feature.selector, 0)]
+        state = self.canon.state(feature)
+        part = self.share(
+            ["decay", state],
+            lambda slot: DecaySummary(slot, read, length, self.table(feature.by, feature.max_keys)),
+            feeds,
+        )
+        if feature.aggregate != "share":
+            return values.Decay(feature.name, part, recent, feature.min_n)
+        assert feature.by is not None
+        pairs = times_keys(read or (lambda event: 1), self.keys_of(feature.by))
+        total = self.share(["decay of pairs", state], lambda slot: DecaySummary(slot, pairs, length), feeds)
+        return values.DecayShare(feature.name, part, total, recent, feature.min_n)
+
+    def window(self, feature: model.Feature, by: str | None) -> windows.Window:
+        window = feature.window
+        match window.kind:
+            case "lifetime" | "half_life":
+                return windows.Lifetime()
+            case "last":
+                return windows.Last(window.length)
+            case "between":
+                return windows.Between(window.length, window.until)
+            case "calendar":
+                return windows.Calendar(Periods(window.period, feature.timezone))
+            case "session":
+                return windows.Session(window.length, self._run_of(feature, by).slot)
+            case "since":
+                assert window.since is not None
+                return windows.Since(self.times(window.since).slot)
+
+    def _run_of(self, feature: model.Feature, by: str | None) -> Summary:
+        """The times of all of a selector's events (with `by`: those with a key), of which sessions are runs."""
+        read = None if by is None else with_keys(self.keys_of(by))
+        form = ["run", self.canon.reference(feature.selector), self.by_form(by)]
+        found: Summary = self.share(
+            form,
+            lambda slot: WindowSummary(slot, cells.TIMES, read, windows.Session(0, slot)),
+            [(feature.selector, 0)],
+        )
+        return found
