@@ -204,7 +204,10 @@ def _derive_id(event: Event, sent: dict[str, Any]) -> str:
         if isinstance(sent.get("props"), dict):
             props |= sent["props"]
         sent = {name: value for name, value in sent.items() if name in _KNOWN} | {"props": props}
-    return derive_event_id(event.user, event.time, event.type, sent)
+    try:
+        return derive_event_id(event.user, event.time, event.type, sent)
+    except OverflowError:
+        raise RecordError("bad_json", "$: a number is out of range, so no id can be derived") from None
 
 
 def _may_be_deep(value: bytes) -> bool:

@@ -72,6 +72,7 @@ def test_the_key_is_user_id_else_anonymous_id(fields: dict[str, Any], key: str) 
         (b"[" * 100_000, "bad_json", "$:"),
         (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "bad_json", "$:"),
         (b'{"time": 1e400}', "bad_json", "$:"),
+        (encode(id=None, value=10**400), "bad_json", "$:"),
         (b"[1]", "not_an_object", "$:"),
         (b'"text"', "not_an_object", "$:"),
         (b"null", "not_an_object", "$:"),
