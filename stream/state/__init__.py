@@ -4,8 +4,8 @@
     ├── MemoryStore  a dictionary: the embedded runtime, tests
     └── RocksStore   RocksDB in one folder
 
-A store is a cache of its changelog. It may always be thrown away: whoever meets `StoreDamagedError` wipes it and restores
-it from the log. What it holds is consistent at any moment, because profiles and marker are written in one piece.
+A store is a cache of its changelog. It may always be thrown away: whoever meets `StoreDamagedError` wipes it and
+restores it from the log. What it holds is consistent at any moment, because profiles and marker are written as one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol
 from stream.errors import OperatorError
 from stream.state.memory import MemoryStore
 
-__all__ = ["MemoryStore", "Store", "StoreDamagedError", "StoreFailedError"]
+__all__ = ["MemoryStore", "Store", "StoreBusyError", "StoreDamagedError", "StoreFailedError"]
 
 
 class StoreDamagedError(OperatorError):
@@ -24,7 +24,11 @@ class StoreDamagedError(OperatorError):
 
 
 class StoreFailedError(OperatorError):
-    """The store could not be opened or written (disk full, locked by another process): wiping would not help."""
+    """The store could not be opened or written (no permission, disk full): wiping would not help."""
+
+
+class StoreBusyError(StoreFailedError):
+    """Another process has the store open."""
 
 
 class Store(Protocol):

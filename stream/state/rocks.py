@@ -26,7 +26,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from stream.state import StoreDamagedError, StoreFailedError
+from stream.state import StoreBusyError, StoreDamagedError, StoreFailedError
 
 _MARKER = b"m"
 _USER = b"u:"
@@ -120,11 +120,13 @@ class RocksStore:
             self._folder.mkdir(parents=True, exist_ok=True)
             return Rdict(str(self._folder), self._options())
         except Exception as error:
-            if "orruption" in str(error) or "anifest" in str(error) or "MANIFEST" in str(error):
+            if "Corruption" in str(error) or "MANIFEST" in str(error):
                 raise self._damaged(error) from error
-            raise StoreFailedError(
-                f"the state in {self._folder} cannot be opened (is another worker using it, is the disk full?): {error}"
-            ) from error
+            if "lock " in str(error):  # "While lock file", "lock hold by current process"
+                raise StoreBusyError(
+                    f"the state in {self._folder} is open in another worker: {error}"
+                ) from error
+            raise StoreFailedError(f"the state in {self._folder} cannot be opened: {error}") from error
 
     def _options(self) -> Options:
         table = BlockBasedOptions()

@@ -80,8 +80,11 @@ class Deployment:
                 admin.create_topics({self.settings.topics.events: options}, wait_for_metadata=True)
         create_topics(self.settings)
 
-    def worker(self, command: tuple[str, ...] = FAKE, env: Mapping[str, str] | None = None) -> WorkerProcess:
-        worker = WorkerProcess(command, self.config, self.log, self.port, env or {})
+    def worker(
+        self, command: tuple[str, ...] = FAKE, env: Mapping[str, str] | None = None, last: str | None = None
+    ) -> WorkerProcess:
+        """`last`: the last argument, if not the configuration."""
+        worker = WorkerProcess((*command, last or str(self.config)), self.log, self.port, env or {})
         self._workers.append(worker)
         return worker
 
@@ -140,14 +143,12 @@ class Deployment:
 class WorkerProcess:
     """A worker in a process of its own."""
 
-    def __init__(
-        self, command: tuple[str, ...], config: Path, log: Path, port: int, env: Mapping[str, str]
-    ) -> None:
+    def __init__(self, command: tuple[str, ...], log: Path, port: int, env: Mapping[str, str]) -> None:
         self._log = log
         self._port = port
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *command, str(config)],
+                [sys.executable, *command],
                 cwd=ROOT,
                 stdout=output,
                 stderr=output,

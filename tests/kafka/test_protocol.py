@@ -88,15 +88,15 @@ def test_one_undisturbed_run(deployment: Deployment) -> None:
 
 def test_killed_five_times_while_producing(deployment: Deployment) -> None:
     """kill -9 between 20 and 80 %; once more with the group's offsets gone, once with the local state gone."""
-    rows = events(40_000)
-    producing = threading.Thread(target=deployment.produce, args=(rows,), kwargs={"pace": 4_000})
+    rows = events(20_000)
+    producing = threading.Thread(target=deployment.produce, args=(rows,), kwargs={"pace": 2_500})
     producing.start()
     chance = random.Random(3)
     for share in (0.2, 0.35, 0.5, 0.65, 0.8):
         worker = deployment.worker()
         target = share * len(rows)
         worker.wait(lambda: len(rows) - _left(deployment, len(rows)) >= target, "producing")  # noqa: B023
-        enough = chance.randrange(1, 3_000)
+        enough = chance.randrange(1, 1_500)
         worker.wait(lambda: worker.consumed() > enough or worker.is_done(), "consuming")  # noqa: B023
         assert worker.metric("segstream_events_skipped_total") == 0
         worker.kill()

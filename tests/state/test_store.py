@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.state import MemoryStore, Store, StoreDamagedError, StoreFailedError
+from stream.state import MemoryStore, Store, StoreBusyError, StoreDamagedError
 from stream.state.rocks import Memory, RocksStore, destroy
 
 
@@ -68,7 +68,7 @@ def test_rocks_survives_closing(tmp_path: Path) -> None:
 
 def test_rocks_refuses_a_folder_in_use(tmp_path: Path) -> None:
     store = RocksStore(tmp_path / "0")
-    with pytest.raises(StoreFailedError, match="another worker"):
+    with pytest.raises(StoreBusyError, match="another worker"):
         RocksStore(tmp_path / "0")
     store.close()
 

@@ -40,13 +40,14 @@ from stream.runtime.kafka.changelog import (
     epoch_of,
 )
 from stream.runtime.kafka.raw import RawRecord, deliver_raw_records
-from stream.state import Store, StoreDamagedError
+from stream.state import Store, StoreBusyError, StoreDamagedError
 from stream.state.rocks import Memory, RocksStore, destroy
 
 log = logging.getLogger(__name__)
 
 _LOAD_RECORDS = 50_000
 _CLAIM_TRIES = 20
+_OPEN_TRIES = 100
 MAX_STORE_AGE_MS = 12 * 3_600_000
 """A store written longer ago is not trusted: half of `delete.retention.ms` (24 h) of the log's tombstones."""
 
@@ -228,7 +229,7 @@ class Restorer:
             ends = await consumer.end_offsets(list(tps.values()))
             readings = {}
             for partition, tp in tps.items():
-                store = self._open_store(partition)
+                store = await self._open(partition)
                 opened.append(store)
                 readings[tp] = self._reading(partition, store, begins[tp], ends[tp])
             await self._read(consumer, readings, ends)
@@ -241,6 +242,15 @@ class Restorer:
             for store in opened:
                 store.close()
             await consumer.stop()
+
+    async def _open(self, partition: int) -> Store:
+        """Workers of one machine may share a folder: the last owner closes its store when it hears of the rebalance."""
+        for _ in range(_OPEN_TRIES):
+            try:
+                return self._open_store(partition)
+            except StoreBusyError:
+                await asyncio.sleep(0.2)
+        return self._open_store(partition)
 
     def _reading(self, partition: int, store: Store, begin: int, end: int) -> _Reading:
         reading = _Reading(partition, store, begin, end)

@@ -28,6 +28,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from stream.errors import OperatorError
+from stream.events import Event
 from stream.ingest import DeadLetter, Ingest
 from stream.metrics import Metrics
 from stream.runtime.kafka.changelog import Pending, encode
@@ -213,6 +214,8 @@ class Rounds:
             record = records[index]
             place = {"topic": self._topic, "partition": owned.number, "offset": record.offset}
             draft.dead.append(DeadLetter.of(error, record.value or b"", record.key, **place))
+        if self._partitions > 1:
+            self._check_keys(owned, events, records)
         if records:
             draft.newest = max(draft.newest, records[-1].timestamp)
         while True:
@@ -225,6 +228,19 @@ class Rounds:
         owned.more = _has_overdue(owned)
         if owned.more:
             self._fire(owned, state.watermark, max(_TIMERS, len(records)))
+
+    def _check_keys(self, owned: Owned, events: list[Event], records: list[RawRecord]) -> None:
+        """A user's events must lie in one partition, which only the key can promise."""
+        if len(events) != len(records):
+            by_offset = {record.offset: record for record in records}
+            records = [by_offset[event.offset] for event in events]
+        for event, record in zip(events, records, strict=True):
+            if event.user and event.user.encode() != record.key:
+                raise OperatorError(
+                    f"{self._topic}-{owned.number}, offset {record.offset}: the record's key is {record.key!r} and its "
+                    f"user is {event.user!r}. A user's events must lie in one partition: produce with the user "
+                    "(`user_id`, else `anonymous_id`) as key, or into a topic of one partition"
+                )
 
     def _tick(self, owned: Owned) -> None:
         watermark = owned.state.watermark if owned.idle is None else max(owned.idle, owned.state.watermark)

@@ -1,0 +1,60 @@
+"""What is taken from the private parts of the pinned releases is still there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib.metadata import version
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.record._crecords import DefaultRecord
+from kafka import KafkaAdminClient, KafkaProducer
+
+from stream.runtime.kafka.raw import Fetched, SeenEnd, deliver_raw_records, seek, watch_ends
+from tests.kafka.broker import Broker
+
+
+def test_the_pins_have_not_moved() -> None:
+    """If this fails: read stream/runtime/kafka/raw.py and transport.py against the new release, then change it here."""
+    assert version("aiokafka").startswith("0.14.")
+    assert version("faust-streaming") == "0.15.3"
+
+
+def test_raw_records_and_the_end(broker: Broker, unique: Callable[[str], str]) -> None:
+    topic = unique("raw")
+    with KafkaAdminClient(bootstrap_servers=broker.address) as admin:
+        admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+    with KafkaProducer(bootstrap_servers=broker.address) as producer:
+        for number in range(10):
+            headers = [("n", b"%d" % number)]
+            producer.send(topic, b"v%d" % number, b"k", headers=headers, timestamp_ms=1_000 + number)
+    asyncio.run(_read(broker.address, TopicPartition(topic, 0)))
+
+
+async def _read(address: str, tp: TopicPartition) -> None:
+    ends: dict[TopicPartition, SeenEnd] = {}
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=address, enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=100
+    )
+    await consumer.start()
+    try:
+        deliver_raw_records(consumer)
+        watch_ends(consumer, ends)
+        consumer.assign([tp])
+        await asyncio.sleep(0.3)  # without a position the fetcher notes an error, which seeking must clear
+        seek(consumer, {tp: 3})
+        fetched: list[Fetched] = []
+        while sum(map(len, fetched)) < 7:
+            batches = await asyncio.wait_for(consumer.getmany(tp, timeout_ms=500, max_records=4), 20)
+            fetched += batches.values()
+        assert [(each.start, each.next_offset) for each in fetched] == [(3, 7), (7, 10)]
+        record = fetched[0][0]
+        assert type(record) is DefaultRecord
+        assert (record.offset, record.timestamp, record.key, record.value) == (3, 1_003, b"k", b"v3")
+        assert record.headers == [("n", b"3")]
+        assert ends[tp].end == 10
+        earlier = ends[tp].instant
+        await asyncio.sleep(0.5)
+        assert ends[tp].instant > earlier, "an empty fetch says that the end is still the end"
+    finally:
+        await consumer.stop()
