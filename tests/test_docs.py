@@ -25,7 +25,7 @@ from stream.ingest import load_mapping
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\S*)[ ]*(.*)$")
-YAML_KINDS = {"segments", "config", "mapping", "compose", "fragment"}
+YAML_KINDS = {"segments", "example", "config", "mapping", "compose", "fragment"}
 
 
 @dataclass(frozen=True)
