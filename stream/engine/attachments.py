@@ -32,7 +32,7 @@ def _line(item: dict[str, Any]) -> list[Any] | None:
     product = key_text(item.get("product_id"))
     if product is None:
         return None
-    quantity = item.get("quantity")
+    quantity = item.get("quantity", 1)
     if to_micros(quantity) is None:
         quantity = 1
     price = item.get("price")

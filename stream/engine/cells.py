@@ -34,10 +34,14 @@ def to_micros(value: Any) -> int | None:
     """
     kind = type(value)
     if kind is int:
+        if abs(value) > _LARGEST_TOTAL:
+            return _LARGEST_TOTAL if value > 0 else -_LARGEST_TOTAL
         micros = value * MICRO
     elif kind is float:
         if not isfinite(value):
             return None
+        if abs(value) > _LARGEST_TOTAL:
+            return _LARGEST_TOTAL if value > 0 else -_LARGEST_TOTAL
         scaled = value * 1e6
         micros = round(scaled)
         if abs(scaled) > 1e15 or abs(abs(scaled - micros) - 0.5) < 0.01:

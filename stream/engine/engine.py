@@ -28,9 +28,10 @@ from dataclasses import dataclass
 
 from stream.engine.duplicates import hash_id, is_known, remember
 from stream.engine.membership import Decision, Occasion
+from stream.engine.migration import end_removed
 from stream.engine.partition import Partition, Profiles, Step
 from stream.engine.plan import Plan
-from stream.engine.profile import FOREVER, Profile, blank_profile
+from stream.engine.profile import FOREVER, Profile
 from stream.engine.records import dress
 from stream.engine.traits import write_traits
 from stream.errors import OperatorError
@@ -64,9 +65,16 @@ class Engine:
         self.settings = settings or TimeSettings()
         self._step_bytes = step_bytes
 
-    def open(self, profiles: Profiles, marker: bytes | None = None) -> Partition:
-        """A partition on stored profiles; `marker` is that of the last step stored, None for an empty one."""
-        return Partition(self.plan, profiles, marker)
+    def open(
+        self, profiles: Profiles, marker: bytes | None = None, *, generation: int | None = None
+    ) -> Partition:
+        """A partition on stored profiles; `marker` is that of the last step stored, None for an empty one.
+
+        Where the marker was written under other definitions, those of this engine take over. A worker that is already
+        running says which `generation` of definitions it runs (the largest of its partitions so far): what newer ones
+        have taken over, it refuses with an OperatorError.
+        """
+        return Partition(self.plan, profiles, marker, generation)
 
     def step(self, partition: Partition, events: Sequence[Event], next_offset: int) -> Step:
         """Applies events of one partition in order. `next_offset` follows the last record of the batch.
@@ -151,16 +159,15 @@ class _Run:
         profile = self._profiles.get(event.user)
         hashed = hash_id(event.id)
         is_new = profile is None
+        if profile is not None and profile.review is not None:
+            self._review(profile)
         if profile is None:
-            profile = blank_profile(event.user, self._plan.units, len(self._rules))
+            profile = self._partition.create(event.user)
             self._profiles[event.user] = profile
-            self._partition.users += 1
         elif is_known(profile.recent_ids, hashed):
             self._step.counts.duplicates += 1
             return
-        if event.user not in self._dirty:
-            self._dirty[event.user] = profile
-            self._bytes += profile.size
+        self._mark_dirty(profile)
         self._bytes += _GROWTH + 8 * len(event.id) + (300 * len(traits) if has_traits else 0)
         time = event.time
         if profile.due < max(time, watermark):
@@ -221,9 +228,8 @@ class _Run:
             limit -= len(users)
             for user, profile in partition.load(users).items():
                 self._profiles[user] = profile
-                if profile.due < before and self._fire(profile, before):
-                    self._dirty[user] = profile
-                    self._bytes += profile.size
+                if (profile.due < before or profile.review is not None) and self._fire(profile, before):
+                    self._mark_dirty(profile)
                 else:
                     partition.schedule(user, profile.due)
         next_due = partition.next_due
@@ -232,6 +238,9 @@ class _Run:
     def _fire(self, profile: Profile, before: int) -> bool:
         """Evaluates the user's due instants below `before` in order, each at its own; True if anything changed."""
         changed = False
+        if profile.review is not None:
+            self._review(profile)
+            changed = True
         while (due := profile.due) < before:
             self._step.fired.append(due)
             changed |= self._evaluate(profile, due, (), Occasion("timer"))
@@ -240,6 +249,23 @@ class _Run:
                     f"timers of user {profile.user!r} do not advance beyond {due}; please report this"
                 )
         return changed
+
+    def _review(self, profile: Profile) -> None:
+        """Asks everything anew, since the profile was written under other definitions."""
+        review, profile.review = profile.review, None
+        occasion = Occasion("definition_change", redefined=review.redefined)
+        instant = max(profile.clock, self._partition.change)
+        ended = end_removed(profile, review, self._rules)
+        if ended:
+            profile.clock = instant
+            self._publish(profile, instant, occasion, ended)
+        self._evaluate(profile, instant, tuple(range(len(self._rules))), occasion)
+        self._mark_dirty(profile)
+
+    def _mark_dirty(self, profile: Profile) -> None:
+        if profile.user not in self._dirty:
+            self._dirty[profile.user] = profile
+            self._bytes += profile.size
 
     def _evaluate(self, profile: Profile, instant: int, rules: tuple[int, ...], occasion: Occasion) -> bool:
         """Asks `rules`, those that are due, and those that refer to one that changed; True if any changed state."""
@@ -283,9 +309,9 @@ class _Run:
     def close(self) -> Step:
         """Encodes what changed."""
         step, partition = self._step, self._partition
-        layout = self._plan.layout
+        stamp = self._plan.stamp
         for user, profile in self._dirty.items():
-            step.profiles[user] = profile.encode(layout)
+            step.profiles[user] = profile.encode(stamp)
             due = profile.due
             if due < FOREVER:
                 partition.schedule(user, due)

@@ -49,6 +49,8 @@ class Occasion:
     """Bits of the selectors that match the event."""
     before: dict[tuple[int, str | None], Look] | None = None
     """For a late event: what was held of each (rule, key) before it was added."""
+    redefined: frozenset[int] = frozenset()
+    """For a change of definitions: the rules that mean something else now."""
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ class Decision:
 class Rule:
     """Base of what decides: segments and ladders."""
 
-    __slots__ = ("attachments", "dependents", "hash", "index", "kind", "name", "policy", "version")
+    __slots__ = ("attachments", "dependents", "hash", "index", "kind", "name", "policy", "shape", "version")
 
     def __init__(
         self,
@@ -98,6 +100,8 @@ class Rule:
         self.attachments = attachments
         self.dependents: tuple[int, ...] = ()
         """Rules that refer to this one."""
+        self.shape = kind
+        """What its state looks like: state of another shape cannot be taken over."""
 
     def state(self, profile: Profile) -> list[Any]:
         """The rule's state in a profile, made if need be."""
@@ -171,6 +175,7 @@ class SegmentRule(Rule):
         min_dwell: int,
         renew: bool,
         renew_bits: int,
+        for_each: str | None,
         keys_of: KeysOf | None,
         start_bits: int,
         user_bits: int,
@@ -178,6 +183,8 @@ class SegmentRule(Rule):
         refers: bool,
     ) -> None:
         super().__init__(index, name, "segment", hash_, version, policy, attachments)
+        if for_each is not None:
+            self.shape = f"for_each {for_each}"
         self._when = when
         self._exit = exit_
         self._exit_bits = exit_bits
@@ -417,12 +424,15 @@ class SegmentRule(Rule):
         retracted = self._retracts(occasion, key, when, exit_verdict, anchor)
         expired = self._ttl is not None and instant >= held[SINCE] + self._ttl
         by_condition = when is False if self._exit is None else exit_verdict is True
-        if not retracted and (instant < held[ENTERED] + self._dwell or not (expired or by_condition)):
+        disqualified = self.index in occasion.redefined and when is False
+        if not (retracted or disqualified) and (
+            instant < held[ENTERED] + self._dwell or not (expired or by_condition)
+        ):
             return False
         if by_condition and self._exit is not None:
             profile.facts = held[FACTS]
             reason = self._exit.explain(profile, instant, key).deciding()
-        elif by_condition or retracted:
+        elif by_condition or retracted or disqualified:
             reason = self._when.explain(profile, instant, key).deciding()
         else:
             assert self._ttl is not None

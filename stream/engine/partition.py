@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from stream.engine.migration import Layout, rearrange
 from stream.engine.plan import Plan
-from stream.engine.profile import FOREVER, Profile, decode_profile, due_of
+from stream.engine.profile import FOREVER, Profile, blank_profile, decode_profile, due_of, stamp_of
 from stream.errors import OperatorError
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -84,12 +85,20 @@ class Counts:
 class Partition:
     """State of one partition. Made by `Engine.open`."""
 
-    def __init__(self, plan: Plan, profiles: Profiles, marker: bytes | None) -> None:
+    def __init__(self, plan: Plan, profiles: Profiles, marker: bytes | None, generation: int | None) -> None:
         self._plan = plan
         self._profiles = profiles
         self._overlay: dict[str, list[bytes | None]] = {}
         self._queued: dict[str, int] = {}
         self._queue: list[tuple[int, str]] = []
+        self._layouts: dict[bytes, Layout] = {}
+        """What each stamp in the store means."""
+        self._covered: dict[str, int] = {}
+        """Keys of summaries that have not seen everything → since when they have."""
+        self.change = -FOREVER
+        """Watermark of the marker that first carried these definitions."""
+        self.generation = 1
+        """Counts the changes of definitions of this partition."""
         self.next_offset = 0
         self.watermark = -FOREVER
         self.last_record_time: int | None = None
@@ -100,7 +109,13 @@ class Partition:
         self.tiers: dict[tuple[str, str], int] = {}
         """Users per (ladder, tier)."""
         if marker is not None:
-            self._restore(marker)
+            self._restore(marker, generation)
+        self._layouts[plan.stamp] = plan.layout
+        self._covered_slots = {
+            slot: self._covered[key]
+            for slot, key in enumerate(plan.keys)
+            if key in self._covered and slot not in plan.covered
+        }
         self._rebuild_timers()
 
     # --- marker ------------------------------------------------------------------------------------------------------
@@ -112,31 +127,66 @@ class Partition:
             (
                 MARKER_VERSION,
                 self._plan.hash,
-                self._plan.layout,
+                self._plan.stamp,
+                self.generation,
+                self.change,
+                self._layouts,
+                self._covered,
                 self.next_offset,
                 self.watermark,
                 self.last_record_time,
-                self.users,
                 self.members,
                 tiers,
             )
         )
 
-    def _restore(self, marker: bytes) -> None:
-        version, hash_, layout, *rest = _decode(marker)
+    def _restore(self, marker: bytes, generation: int | None) -> None:
+        version, *fields = _decode(marker)
         if version != MARKER_VERSION:
             raise OperatorError(
-                f"the state was written with marker version {version}, this release reads {MARKER_VERSION}"
+                f"the state has a marker of version {version}, this release reads {MARKER_VERSION}"
             )
-        if hash_ != self._plan.hash or layout != self._plan.layout:
-            raise OperatorError(
-                "the state was written under other definitions: start with those, or with an empty state and an input "
-                "read from its beginning"
-            )
-        self.next_offset, self.watermark, self.last_record_time, self.users, self.members, tiers = rest
+        hash_, stamp, self.generation, self.change, self._layouts, self._covered, *position = fields
+        self.next_offset, self.watermark, self.last_record_time, self.members, tiers = position
         self.tiers = {(ladder, tier): count for ladder, tier, count in tiers}
+        if stamp == self._plan.stamp:
+            return
+        if generation is not None and self.generation >= generation:
+            raise OperatorError(
+                f"this partition's state was taken over by newer definitions ({hash_}) than those that this worker "
+                f"started with ({self._plan.hash}): restart the worker with the newer definitions"
+            )
+        self._change_definitions(self._layouts[stamp])
+
+    def _change_definitions(self, before: Layout) -> None:
+        """From here on the plan's definitions hold: what they remember and the ones before did not starts now."""
+        self.generation += 1
+        self.change = self.watermark
+        known = set(before[0])
+        self._covered = {key: start for key, start in self._covered.items() if key in known}
+        self._covered.update((key, self.watermark + 1) for key in self._plan.keys if key not in known)
 
     # --- profiles ----------------------------------------------------------------------------------------------------
+
+    def _decode(self, user: str, raw: bytes) -> Profile:
+        profile = decode_profile(user, raw)
+        stamp = stamp_of(raw)
+        if stamp != self._plan.stamp:
+            if stamp not in self._layouts:
+                raise OperatorError(
+                    f"the state of user {user!r} was written under definitions that its marker does not know: the "
+                    "state is damaged or another application's; delete it, so that it is restored from the changelog"
+                )
+            rearrange(profile, self._layouts[stamp], self._plan.layout, self.change)
+        profile.covered = self._covered_slots
+        return profile
+
+    def create(self, user: str) -> Profile:
+        """A profile of somebody new."""
+        self.users += 1
+        profile = blank_profile(user, self._plan.units, len(self._plan.rules))
+        profile.covered = self._covered_slots
+        return profile
 
     def load(self, users: Iterable[str]) -> dict[str, Profile]:
         """The profiles of those of `users` who have one."""
@@ -147,11 +197,11 @@ class Partition:
             if pending is None:
                 missing.append(user)
             elif (raw := pending[-1]) is not None:
-                found[user] = decode_profile(user, raw)
+                found[user] = self._decode(user, raw)
         if missing:
             for user, stored in zip(missing, self._profiles.get_many(missing), strict=True):
                 if stored is not None:
-                    found[user] = decode_profile(user, stored)
+                    found[user] = self._decode(user, stored)
         return found
 
     def hold(self, profiles: dict[str, bytes | None]) -> None:
@@ -202,7 +252,9 @@ class Partition:
         self.users = 0
         for user, raw in self._profiles.scan():
             self.users += 1
-            due = due_of(raw)
+            due = (
+                due_of(raw) if stamp_of(raw) == self._plan.stamp else -FOREVER
+            )  # the latter is reviewed first
             if due < FOREVER:
                 self._queued[user] = due
         self._queue = [(due, user) for user, due in self._queued.items()]

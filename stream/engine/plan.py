@@ -15,6 +15,7 @@ from stream.definitions.canonical import Canon
 from stream.definitions.model import Definitions, Ladder, Reference, Segment
 from stream.engine.features import FeatureCompiler, Where
 from stream.engine.membership import Rule
+from stream.engine.migration import Layout
 from stream.engine.profile import blank_profile
 from stream.engine.rules import RuleCompiler
 from stream.engine.summaries import Summary
@@ -76,9 +77,11 @@ class Plan:
         """Slots of summaries that are asserted to have seen everything."""
         self.extra_fields = frozenset(features.extra_fields)
         """Top-level fields outside the envelope that definitions read, for `stream.events.event_type`."""
-        self.layout = sha256(canonical_json([self.keys, [rule.name for rule in self.rules]])).digest()[:4]
-        """Names the order of summaries and rules in a profile."""
         self.hash = _hash_all(definitions)
+        self.layout: Layout = [list(self.keys), [[rule.name, rule.shape, rule.hash] for rule in self.rules]]
+        """What a profile's lists hold, for reading it under other definitions."""
+        self.stamp = sha256(canonical_json([self.hash, self.layout])).digest()[:4]
+        """Names the definitions in every profile that is written under them."""
         self._adds = features.adds
         self._selectors: list[tuple[frozenset[str] | None, Where | None]] = features.selectors
         self._routes: dict[Any, Route | None] = {}

@@ -1,7 +1,7 @@
 """What the engine remembers of one user, and its encoding.
 
     byte 0      version of the encoding
-    bytes 1–4   layout: names the order of the lists below, see `Plan.layout`
+    bytes 1–4   stamp: the definitions that it was written under, and so the order of its lists, see `Plan.stamp`
     bytes 5–12  the next due instant, big-endian, so that timers are rebuilt without decoding profiles
     then        one MessagePack array
 
@@ -39,6 +39,8 @@ class Profile:
         "ids",
         "newest",
         "recent_ids",
+        "retired",
+        "review",
         "size",
         "states",
         "traits",
@@ -57,6 +59,7 @@ class Profile:
         units: list[Any],
         states: list[Any],
         dues: list[int],
+        retired: list[Any] | None,
         due: int,
         size: int,
     ) -> None:
@@ -77,6 +80,8 @@ class Profile:
         """State of each segment and ladder, None where nothing ever happened."""
         self.dues = dues
         """For each segment and ladder the next instant at which time alone could change it."""
+        self.retired = retired
+        """What other definitions left behind, see `stream.engine.migration`."""
         self.due = due
         """The least of `dues`."""
         self.size = size
@@ -87,9 +92,11 @@ class Profile:
         """Slots of summaries that have not seen everything → the instant from which they have; never encoded."""
         self.evicted = 0
         """Keys that had to make room since this was decoded."""
+        self.review: Any = None
+        """What a change of definitions still has to decide for this user; never encoded."""
 
-    def encode(self, layout: bytes) -> bytes:
-        """The profile as bytes; `layout` names the order of its lists."""
+    def encode(self, stamp: bytes) -> bytes:
+        """The profile as bytes."""
         body = _encode(
             (
                 self.clock,
@@ -100,42 +107,35 @@ class Profile:
                 self.units,
                 self.states,
                 self.dues,
+                self.retired,
             )
         )
         self.size = HEADER + len(body)
-        return b"".join((_VERSION, layout, self.due.to_bytes(8, "big"), body))
+        return b"".join((_VERSION, stamp, self.due.to_bytes(8, "big"), body))
 
 
 def blank_profile(user: str, units: int, rules: int) -> Profile:
     """Somebody of whom nothing is known."""
+    dues = [FOREVER] * rules
     return Profile(
-        user,
-        -FOREVER,
-        -FOREVER,
-        b"",
-        {},
-        None,
-        [None] * units,
-        [None] * rules,
-        [FOREVER] * rules,
-        FOREVER,
-        256,
+        user, -FOREVER, -FOREVER, b"", {}, None, [None] * units, [None] * rules, dues, None, FOREVER, 256
     )
 
 
 def decode_profile(user: str, raw: bytes) -> Profile:
-    """The profile in `raw`, whose layout must be the plan's."""
+    """The profile in `raw`, with its lists in the order of the definitions that it was written under."""
     if raw[0] != VERSION:
         raise OperatorError(
             f"the state of user {user!r} was written in encoding {raw[0]}, this release reads {VERSION}: "
             "run the release that wrote it, or delete the state and read the topic from its beginning"
         )
-    clock, newest, recent_ids, traits, ids, units, states, dues = _decode(memoryview(raw)[HEADER:])
-    return Profile(user, clock, newest, recent_ids, traits, ids, units, states, dues, due_of(raw), len(raw))
+    clock, newest, recent_ids, traits, ids, units, states, dues, retired = _decode(memoryview(raw)[HEADER:])
+    due = due_of(raw)
+    return Profile(user, clock, newest, recent_ids, traits, ids, units, states, dues, retired, due, len(raw))
 
 
-def layout_of(raw: bytes) -> bytes:
-    """The layout that an encoded profile was written in."""
+def stamp_of(raw: bytes) -> bytes:
+    """The stamp of the definitions that an encoded profile was written under."""
     return raw[1:5]
 
 

@@ -84,6 +84,7 @@ class RuleCompiler:
             min_dwell=owner.min_dwell,
             renew=owner.renew,
             renew_bits=self._mask(positive_selectors(owner.when, steps=False)),
+            for_each=self._for_each,
             keys_of=None if self._for_each is None else features.keys_of(self._for_each),
             start_bits=self._mask(positive_selectors(owner.when, steps=True))
             | self._feature_bits(owner.when),

@@ -17,6 +17,7 @@ from stream.definitions.model import (
     Name,
     Selector,
 )
+from stream.engine.cells import to_number
 from stream.engine.conditions import OPERATORS, comparable
 from stream.engine.values import NUMBERS, distance_km
 from stream.events import Event, read_field
@@ -127,11 +128,12 @@ def _arithmetic(operator: str, left: Ask, right: Ask) -> Ask:
 
     def ask(event: Any) -> float | None:
         a, b = left(event), right(event)
-        if type(a) not in NUMBERS or type(b) not in NUMBERS:
+        a, b = to_number(a), to_number(b)
+        if a is None or b is None:
             return None
         if apply is None:
-            return None if b == 0 else float(a) / float(b)
-        result: float = apply(float(a), float(b))
+            return None if b == 0 else a / b
+        result: float = apply(a, b)
         return result
 
     return ask
@@ -160,8 +162,8 @@ def _call(function: str, arguments: tuple[Expression, ...], reader: Callable[[st
     apply = functions[function]
 
     def ask(event: Any) -> Any:
-        values = [ask(event) for ask in asks]
-        return apply(*values) if all(type(value) in NUMBERS for value in values) else None
+        values = [to_number(ask(event)) for ask in asks]
+        return None if None in values else apply(*values)
 
     return ask
 
@@ -190,6 +192,7 @@ def _lines(function: str, inner: Expression, reader: Callable[[str], Ask]) -> As
             return conjoin(answers)
         if function == "count":
             return sum(1 for answer in answers if answer is True)
-        return sum(map(float, answers)) if all(type(answer) in NUMBERS for answer in answers) else None
+        numbers = [to_number(answer) for answer in answers]
+        return None if None in numbers else sum(number for number in numbers if number is not None)
 
     return ask

@@ -1,0 +1,131 @@
+"""When definitions change: profiles written under others are read, rearranged and reviewed.
+
+From the marker that first carries the new definitions on, these hold. A profile tells by its stamp under which it was
+written, and the marker keeps what each stamp means. When such a profile is next needed, by an event or because the
+partition works through all of them in slices, its lists are put in the new order, and every segment is asked at
+max(clock, W), W being the watermark of that marker: members who no longer qualify exit, new ones enter without being
+acted on, removed segments exit their members. It does not matter when a profile's turn comes, for nothing else happens
+to a user before.
+
+What is no longer used is left in `profile.retired` as [summaries, rules]: a summary's state by its key with the instant
+that retired it, kept for seven days; a rule's seq and entries by its name, kept for good, so that a change's id is
+never used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stream.definitions.model import Actions
+from stream.durations import DAY
+from stream.engine.actions import Policy
+from stream.engine.membership import ACTED, ENTRIES, FACTS, HELD, MEMBER, SEQ, Decision, Rule
+from stream.engine.profile import FOREVER, Profile
+from stream.identifiers import change_id
+
+Layout = list[list[Any]]
+"""[keys of summaries, [name, shape, hash] of rules], in the order of a profile's lists."""
+KEPT = 7 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a profile's new definitions have to decide first."""
+
+    redefined: frozenset[int]
+    """Rules that are asked anew whether their members qualify."""
+    removed: list[tuple[str, str, str, list[Any]]]
+    """(name, shape, hash, state) of rules that are gone, with what they held."""
+
+
+class RemovedRule(Rule):
+    """A segment or ladder that the definitions no longer have; all that it can do is end."""
+
+    __slots__ = ()
+
+    def open_memberships(self, profile: Profile) -> list[list[Any]]:
+        return []
+
+
+def rearrange(profile: Profile, old: Layout, new: Layout, change: int) -> None:
+    """Puts a profile's lists in the order of `new`; `change` is the watermark of the change of definitions."""
+    summaries, rules = profile.retired if profile.retired is not None else ({}, {})
+    instant = max(profile.clock, change)
+    units = dict(zip(old[0], profile.units, strict=True))
+    wanted = set(new[0])
+    kept = {key: entry for key, entry in summaries.items() if entry[0] + KEPT > instant}
+    for key in wanted - units.keys():
+        if key in kept:
+            units[key] = kept.pop(key)[1]
+    kept.update(
+        (key, [instant, state]) for key, state in units.items() if key not in wanted and state is not None
+    )
+    profile.units = [units.get(key) for key in new[0]]
+
+    shapes = {name: (shape, hash_) for name, shape, hash_ in new[1]}
+    states: dict[str, list[Any]] = {name: [*known, [], None] for name, known in rules.items()}
+    removed = []
+    redefined = set()
+    for (name, shape, hash_), state in zip(old[1], profile.states, strict=True):
+        if state is None:
+            continue
+        if name in shapes and shapes[name][0] == shape:
+            states[name] = state
+            if shapes[name][1] != hash_:
+                redefined.add(name)
+                _drop_facts(state, shape)
+        else:
+            removed.append((name, shape, hash_, state))
+            states[name] = [state[SEQ], state[ENTRIES], state[ACTED], None]
+    profile.states = [states.get(name) for name, _, _ in new[1]]
+    profile.dues = [FOREVER] * len(new[1])
+    profile.due = FOREVER
+    left = {name: state[:2] for name, state in states.items() if name not in shapes}
+    profile.retired = [kept, left] if kept or left else None
+    redefined_indexes = frozenset(i for i, (name, _, _) in enumerate(new[1]) if name in redefined)
+    profile.review = Review(redefined_indexes, removed)
+
+
+def _drop_facts(state: list[Any], shape: str) -> None:
+    """Events that were kept for the exit of the old definition mean nothing to the new one."""
+    if state[HELD] is None or shape == "ladder":
+        return
+    held = [state[HELD]] if shape == "segment" else [instance[0] for instance in state[HELD].values()]
+    for one in held:
+        if one is not None:
+            one[FACTS] = None
+
+
+def end_removed(profile: Profile, review: Review, rules: Sequence[Rule]) -> list[Decision]:
+    """Exits from the segments and ladders that are gone."""
+    by_name = {rule.name: rule for rule in rules}
+    decisions = []
+    for name, shape, hash_, state in review.removed:
+        kind = "ladder" if shape == "ladder" else "segment"
+        rule = RemovedRule(-1, name, kind, hash_, None, Policy(Actions(), False, "UTC"), ())
+        seq = state[SEQ]
+        for instance, tier in _open(state, shape):
+            seq += 1
+            event_id = change_id(name, hash_, profile.user, instance, seq)
+            decisions.append(
+                Decision(rule, "exited", seq, instance, event_id, [], previous=tier, forget=True)
+            )
+        if name in by_name:  # it is still there in another shape, and goes on counting
+            by_name[name].state(profile)[SEQ] = seq
+        elif profile.retired is not None:
+            profile.retired[1][name][0] = seq
+    return decisions
+
+
+def _open(state: list[Any], shape: str) -> list[tuple[str | None, str | None]]:
+    """(instance, tier) of what a rule's state holds open."""
+    held = state[HELD]
+    if held is None:
+        return []
+    if shape == "ladder":
+        return [] if held[0] is None else [(None, held[0])]
+    if shape == "segment":
+        return [(None, None)] if held[MEMBER] else []
+    return [(key, None) for key, (one, _) in sorted(held.items()) if one is not None and one[MEMBER]]
