@@ -48,9 +48,6 @@ _TIMERS = 1000
 """Users whose timers fire at once."""
 _WAITING = 2
 """Batches that may wait for their step, per partition."""
-_GATHER_SECONDS = 0.002
-"""A round waits this long for company when little has arrived."""
-_FEW = 500
 _LIVE_MS = 60_000
 """Latencies are measured for records younger than this: a backlog's age says nothing about the worker."""
 
@@ -283,8 +280,6 @@ class Rounds:
         while True:
             await self._ready.wait()
             self._ready.clear()
-            if sum(len(owned.draft.profiles) for owned in self._owned.values()) < _FEW:
-                await asyncio.sleep(_GATHER_SECONDS)
             drafts = [(owned, owned.take_draft()) for owned in self._owned.values() if owned.draft]
             if drafts:
                 self.committing_since = time.monotonic()

@@ -1,0 +1,184 @@
+"""The log of the state: one batch a step, one writer, and what a reader makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from kafka import KafkaAdminClient
+
+from stream.errors import OperatorError
+from stream.runtime.kafka.changelog import (
+    MAX_BATCH_BYTES,
+    Changelog,
+    ChangelogError,
+    Claim,
+    Marker,
+    Pending,
+    decode,
+    encode,
+    epoch_of,
+)
+from stream.runtime.kafka.restore import Restored, Restorer
+from stream.state import MemoryStore
+from tests.kafka.broker import Broker
+
+PENDING = [Pending(b"ann", b"{}", [("ce_id", b"1")], b'["s","ann",null]')]
+
+
+@dataclass
+class Log:
+    """A changelog topic of one partition, and this test's local store of it."""
+
+    address: str
+    topic: str
+    store: MemoryStore
+    producer: AIOKafkaProducer
+
+    async def restore(self, store: MemoryStore | None = None) -> Restored:
+        """Restores (into the local store, or another) and claims."""
+        restorer = Restorer(
+            {"bootstrap_servers": self.address}, self.topic, lambda _: self.store if store is None else store
+        )
+        (restored,) = await restorer.restore([0], self.producer)
+        return restored
+
+
+@pytest.fixture
+def run(
+    broker: Broker, unique: Callable[[str], str]
+) -> Callable[[Callable[[Log], Coroutine[Any, Any, None]]], None]:
+    topic = unique("changelog")
+    configs = {"cleanup.policy": "compact", "max.message.bytes": str(8 << 20)}
+    with KafkaAdminClient(bootstrap_servers=broker.address) as admin:
+        options = {"num_partitions": 1, "replication_factor": 1, "configs": configs}
+        admin.create_topics({topic: options}, wait_for_metadata=True)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Log]:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=broker.address, enable_idempotence=True, max_batch_size=MAX_BATCH_BYTES
+        )
+        await producer.start()
+        try:
+            yield Log(broker.address, topic, MemoryStore(), producer)
+        finally:
+            await producer.stop()
+
+    def run(test: Callable[[Log], Coroutine[Any, Any, None]]) -> None:
+        async def bounded() -> None:
+            async with opened() as log:
+                await asyncio.wait_for(test(log), 60)
+
+        asyncio.run(bounded())
+
+    return run
+
+
+Run = Callable[[Callable[[Log], Coroutine[Any, Any, None]]], None]
+
+
+async def append(changelog: Changelog, profiles: dict[str, bytes | None], next_offset: int = 1) -> None:
+    await changelog.append(profiles, next_offset, 4, b"engine", PENDING)
+
+
+def test_a_cold_restore_finds_what_was_written(run: Run) -> None:
+    async def test(log: Log) -> None:
+        first = await log.restore(MemoryStore())
+        assert (first.marker, first.pending, first.read) == (None, [], 0)
+        await append(first.changelog, {"ann": b"1", "bob": b"2"}, 10)
+        await append(first.changelog, {"ann": b"3", "bob": None, "cyd": b"4"}, 20)
+        again = await log.restore()
+        assert dict(log.store.scan()) == {"ann": b"3", "cyd": b"4"}
+        assert again.marker == Marker(first.changelog.log, 2, 20, 4, b"engine", PENDING)
+        assert again.pending == PENDING
+        assert (again.changelog.log, again.changelog.seq) == (first.changelog.log, 2)
+        assert again.changelog.epoch == first.changelog.epoch + 1
+
+    run(test)
+
+
+def test_a_warm_restore_reads_from_its_marker_on(run: Run) -> None:
+    async def test(log: Log) -> None:
+        first = await log.restore()
+        for number in range(100):
+            anchor = await first.changelog.append({f"u{number}": b"x"}, number, 4, b"e", [])
+            log.store.write({f"u{number}": b"x"}, encode(anchor))
+        await append(first.changelog, {"u0": b"y"}, 200)
+        warm = await log.restore()
+        assert warm.read == 3  # the marker that the store stands for, and one step
+        assert log.store.get_many(["u0", "u99"]) == [b"y", b"x"]
+        assert warm.pending == PENDING
+        assert (await log.restore()).pending == [], (
+            "the store knows: it was written after they were published"
+        )
+
+    run(test)
+
+
+def test_a_writer_that_was_replaced_is_found_out_and_ignored(run: Run) -> None:
+    async def test(log: Log) -> None:
+        zombie = (await log.restore()).changelog
+        await append(zombie, {"ann": b"1"}, 10)
+        owner = (await log.restore()).changelog
+        with pytest.raises(ChangelogError, match="another worker writes"):
+            await append(zombie, {"ann": b"zombie"}, 11)
+        with pytest.raises(ChangelogError, match="another worker writes"):
+            await append(owner, {"bob": b"2"}, 12)
+        last = await log.restore()
+        assert dict(log.store.scan()) == {"ann": b"1", "bob": b"2"}
+        assert last.marker is not None
+        assert last.marker.next_offset == 12
+        await append(last.changelog, {"ann": b"3"}, 13)
+
+    run(test)
+
+
+def test_a_store_of_another_log_or_ahead_of_it_is_wiped(run: Run) -> None:
+    async def test(log: Log) -> None:
+        first = await log.restore(MemoryStore())
+        anchor = await first.changelog.append({"ann": b"1"}, 1, 4, b"e", [])
+        await append(first.changelog, {"ann": b"2"}, 2)
+        for wrong in (
+            {"log": "another"},
+            {"seq": 7},
+            {"offset": 1_000},
+            {"written_at": 0},
+        ):
+            store = MemoryStore()
+            fields = {name: getattr(anchor, name) for name in anchor.__struct_fields__}
+            store.write({"ghost": b"?"}, encode(type(anchor)(**{**fields, **wrong})))
+            await log.restore(store)
+            assert dict(store.scan()) == {"ann": b"2"}, wrong
+
+    run(test)
+
+
+def test_a_step_that_does_not_fit_is_a_clear_stop(run: Run) -> None:
+    async def test(log: Log) -> None:
+        changelog = (await log.restore()).changelog
+        await append(changelog, {f"u{number}": bytes(1 << 20) for number in range(7)})
+        with pytest.raises(ChangelogError, match=r"does not fit .* lower batch\.step_bytes"):
+            await append(changelog, {f"u{number}": bytes(1 << 20) for number in range(8)})
+
+    run(test)
+
+
+def test_a_later_format_is_told_apart_from_garbage() -> None:
+    data = encode(Claim("log", 1, "me"))
+    assert decode(data, Claim).epoch == 1
+    with pytest.raises(ChangelogError, match="written by another version"):
+        decode(b"\x02" + data[1:], Claim)
+    with pytest.raises(ChangelogError, match="cannot be read"):
+        decode(data[:-3], Claim)
+
+
+def test_every_record_names_its_epoch() -> None:
+    assert epoch_of([("x", None), ("e", (7).to_bytes(4, "big"))]) == 7
+    with pytest.raises(OperatorError, match="something else writes"):
+        epoch_of([("x", b"1")])
