@@ -246,7 +246,7 @@ class Evaluation:
 
     def renews(self, segment: Segment, instance: str | None, membership: Open, now: Verdicts) -> bool:
         if segment.anchor is not None:
-            return now.anchor is not None and (membership.anchor is None or now.anchor > membership.anchor)
+            return now.anchor is not None and now.anchor > membership.since
         if self.event is None:
             return False
         if segment.for_each is not None and instance not in keys(self.event, segment.for_each):

@@ -463,6 +463,31 @@ def clocks(draw: Draw) -> Raw:
     return file(features, segments, timezone=draw.pick(ZONES))
 
 
+def decays(draw: Draw) -> Raw:
+    """`half_life`: weights that fade, compared with constants."""
+    by = draw.pick([None, "product_id"])
+    features: dict[str, Any] = {}
+    leaves = []
+    for number in range(draw.whole(1, 2)):
+        name = f"f{number}"
+        raw: Raw = {"half_life": some_duration(draw)}
+        kind = draw.pick(["count", "sum", "count", "share"] if by else ["count", "sum"])
+        field = ".value" if kind == "sum" or (kind == "share" and draw.flip()) else ""
+        raw[kind] = draw.pick(PLAIN) + field
+        if by:
+            raw["by"] = by
+        features[name] = raw
+        bound = draw.pick([0.25, 0.5, 0.7, 1, 1.5, 2, 10] if kind == "count" else [-1, 0.3, 0.5, 5, 12.5, 25])
+        sign = draw.pick(["<", "<=", ">", ">="])
+        leaves.append(f"{name} {sign} {bound}")
+    segment: Raw = {"when": draw.pick([" and ", " or "]).join(leaves)}
+    if by:
+        segment = {"for_each": by, "when": {"all": [{"do": draw.pick(PLAIN)}, segment["when"]]}}
+    if draw.flip():
+        segment["ttl"] = some_duration(draw)
+    return file(features, {"s": segment})
+
+
 def references(draw: Draw) -> Raw:
     features = features_of(draw, FIRST_AGGREGATES, FIRST_WINDOWS, most=2)
     tiers = [{"name": name, "when": expression(draw, features)} for name in ("gold", "silver")]
@@ -534,6 +559,7 @@ FAMILIES: dict[str, Callable[[Draw], Raw]] = {
     "membership": membership,
     "for_each": for_each,
     "ladders": ladders,
+    "decays": decays,
     "references": references,
 }
 
