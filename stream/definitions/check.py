@@ -166,8 +166,8 @@ class _Checker:
         self._selector(feature.selector)
         if feature.window.since is not None:
             self._selector(feature.window.since)
-        if feature.window.kind == "half_life" and feature.aggregate not in ("count", "sum", "share"):
-            message = f"`half_life` weighs a count, sum or share; `{feature.aggregate}` has no weighted form"
+        if feature.window.kind == "half_life" and feature.aggregate not in ("count", "sum", "share", "top"):
+            message = f"`half_life` weighs a count, sum, share or top; `{feature.aggregate}` has no weighted form"
             self._problems.error(feature.at, message)
 
     def _segment(self, segment: Segment) -> None:

@@ -250,12 +250,13 @@ class FeatureCompiler:
             lambda slot: DecaySummary(slot, read, length, self.table(feature.by, feature.max_keys)),
             feeds,
         )
-        if feature.aggregate != "share":
+        if feature.aggregate not in ("share", "top"):
             return values.Decay(feature.name, part, recent, feature.min_n)
         assert feature.by is not None
         pairs = times_keys(read or (lambda event: 1), self.keys_of(feature.by))
         total = self.share(["decay of pairs", state], lambda slot: DecaySummary(slot, pairs, length), feeds)
-        return values.DecayShare(feature.name, part, total, recent, feature.min_n)
+        kind = values.DecayShare if feature.aggregate == "share" else values.DecayTop
+        return kind(feature.name, part, total, recent, feature.min_n)
 
     def window(self, feature: model.Feature, by: str | None) -> windows.Window:
         window = feature.window

@@ -11,12 +11,14 @@ from then on.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
+from math import fsum
 from typing import Any
 
-from stream.engine.cells import LAST, SUMS, TIMES, Cell, Shape, clip
+from stream.engine.cells import LAST, MICRO, SUMS, TIMES, Cell, Shape, clip
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.windows import Window, insert
+from stream.engine.windows import EXACT, Window, insert
 from stream.events import Event, Reader
 from stream.identifiers import definition_hash
 
@@ -107,6 +109,10 @@ class Summary:
         entries = profile.units[self.slot]
         entry = None if entries is None else entries.get(key)
         return None if entry is None else entry[3]
+
+    def newest(self, profile: Profile, key: str) -> int:
+        """Time of a key's newest event."""
+        return int(profile.units[self.slot][key][0])
 
     def keys(self, profile: Profile) -> list[str]:
         """The keys that are kept, in order."""
@@ -254,10 +260,11 @@ class NewestSummary(Cells):
 
 
 class DecaySummary(Summary):
-    """`half_life: H`: per pane [n H, (n + 1) H) the number of events and their weight, relative to the pane's start.
+    """`half_life: H`: the newest 64 events exactly, as [times, values in 1e-6, panes].
 
-    The weight of an event at e that carries v is v · 2^((e − start) / H), rounded to 1e-9 so that arrival order cannot
-    change the sum. The newest 64 panes are kept: what is older weighs less than 2^-63.
+    Older ones fold into panes [k H, (k + 1) H), each the number of its events and their weight relative to the pane's
+    start: v · 2^((e − start) / H) for an event at e that carries v, rounded to 1e-9 so that arrival order cannot change
+    the sum. The newest 64 panes are kept: what is older weighs less than 2^-63.
     """
 
     __slots__ = ("_read", "half_life")
@@ -271,36 +278,44 @@ class DecaySummary(Summary):
         self.half_life = half_life
 
     def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
-        micros = 1_000_000 if self._read is None else SUMS.convert(self._read(event))
+        micros = MICRO if self._read is None else SUMS.convert(self._read(event))
         if micros is None:
             return state
-        if state is None:
-            state = {}
-        pane = event.time // self.half_life
-        weight = round(micros * 1000 * 2.0 ** ((event.time - pane * self.half_life) / self.half_life))
-        cell = state.get(pane)
-        if cell is None:
-            state[pane] = [1, clip(weight)]
-        else:
-            cell[0] += 1
-            cell[1] = clip(cell[1] + weight)
-        oldest = max(state) - self.PANES
-        for old in [old for old in state if old <= oldest]:
-            del state[old]
+        times, values, panes = state = [[], [], {}] if state is None else state
+        at = bisect_right(times, event.time)
+        times.insert(at, event.time)
+        values.insert(at, micros)
+        if len(times) > EXACT:
+            self._fold(panes, times.pop(0), values.pop(0))
+        oldest = times[-1] // self.half_life - self.PANES
+        for old in [old for old in panes if old <= oldest]:
+            del panes[old]
         return state
+
+    def _fold(self, panes: dict[int, list[int]], time: int, micros: int) -> None:
+        pane = time // self.half_life
+        weight = clip(round(micros * 1000 * 2.0 ** ((time - pane * self.half_life) / self.half_life)))
+        cell = panes.setdefault(pane, [0, 0])
+        cell[0] += 1
+        cell[1] = clip(cell[1] + weight)
 
     def covers(self, profile: Profile, event: Event) -> bool:
         return bool(event.time // self.half_life > profile.clock // self.half_life - self.PANES)
 
     def weigh(self, state: Any, instant: int) -> tuple[int, float]:
-        """(n, weight) at an instant: Σ of the panes' weights · 2^(−(instant − start) / H)."""
-        if not state:
+        """(n, weight) at an instant: Σ v · 2^(−(instant − e) / H)."""
+        if state is None:
             return 0, 0.0
-        n, total = 0, 0.0
-        for pane in sorted(state):
-            n += state[pane][0]
-            total += state[pane][1] * 2.0 ** ((pane * self.half_life - instant) / self.half_life)
-        return n, total / self.UNIT
+        times, values, panes = state
+        parts = [
+            value / MICRO * 2.0 ** ((time - instant) / self.half_life)
+            for time, value in zip(times, values, strict=True)
+        ]
+        n = len(times)
+        for pane, (count, weight) in panes.items():
+            n += count
+            parts.append(weight / self.UNIT * 2.0 ** ((pane * self.half_life - instant) / self.half_life))
+        return n, fsum(parts)
 
 
 class RecentSummary(Summary):

@@ -374,11 +374,40 @@ class DecayShare(Value):
         state = self._total.state(profile, None)
         if not state or covered_from(self._total, profile, None) > -FOREVER:
             return UNKNOWN
-        at = max(state) * self._total.half_life  # any instant gives the share; this one does not move with τ
+        at = state[0][-1]  # any instant gives the share; the newest event's does not move with τ
         n, total = self._total.weigh(state, at)
         if n < self._min_n or total <= 0:
             return UNKNOWN
         return (self._part.weigh(self._part.state(profile, key), at)[1] / total, 0, FOREVER)
+
+
+class DecayTop(Value):
+    """`top` with `half_life`: all weights decay alike, so the order of the keys stands still between events."""
+
+    __slots__ = ("_min_n", "_parts", "_total", "recent")
+
+    def __init__(
+        self, name: str, parts: DecaySummary, total: DecaySummary, recent: RecentSummary, min_n: int
+    ) -> None:
+        super().__init__(name)
+        self._parts = parts
+        self._total = total
+        self._min_n = min_n
+        self.recent = recent
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        state = self._total.state(profile, None)
+        if state is None or self._total.weigh(state, state[0][-1])[0] < self._min_n:
+            return UNKNOWN
+        at = state[0][-1]
+        best: tuple[float, int] | None = None
+        answer = None
+        for name in self._parts.keys(profile):
+            weight = self._parts.weigh(self._parts.state(profile, name), at)[1]
+            newest = self._parts.newest(profile, name)
+            if best is None or (weight, newest) > best:
+                best, answer = (weight, newest), name
+        return (answer, 0, FOREVER)
 
 
 # --- facts about the user --------------------------------------------------------------------------------------------
