@@ -1,0 +1,194 @@
+"""Definitions change between two starts: what is kept, what starts anew, and what every user is told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from stream.definitions import loads
+from stream.engine import Engine, Partition, Step, compile_plan
+from stream.errors import OperatorError
+from stream.events import Event
+from stream.state.memory import MemoryStore
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+START = 1_788_220_800_000
+
+BASE = """
+version: 1
+events:
+  view: {type: product_viewed}
+  buy: {type: order_completed}
+  tick: {type: ping}
+features:
+  orders: {count: buy}
+  pings: {count: tick}
+segments:
+  customer: {when: "orders >= 1"}
+  pinged: {when: "pings >= 1000"}
+"""
+
+
+class Shop:
+    """One partition that survives its engine."""
+
+    def __init__(self, definitions: str) -> None:
+        self.store = MemoryStore()
+        self.offset = 0
+        self.changes: list[dict[str, Any]] = []
+        self.forgotten: list[str] = []
+        self.start(definitions)
+
+    def start(self, definitions: str, generation: int | None = None) -> Partition:
+        self.engine = Engine(compile_plan(loads(definitions)))
+        self.partition = self.engine.open(self.store, self.store.marker(), generation=generation)
+        return self.partition
+
+    def keep(self, step: Step) -> list[dict[str, Any]]:
+        self.store.write(step.profiles, step.marker)
+        self.partition.settle(step)
+        found = [json.loads(change.value) for change in step.changes]
+        self.forgotten += [change.segment for change in step.changes if change.forget]
+        self.changes += found
+        return found
+
+    def send(self, after: int, type_: str, user: str = "u", **fields: Any) -> list[dict[str, Any]]:
+        time = START + after
+        event = Event(type=type_, time=time, id=f"e{self.offset}", user=user, user_id=user, **fields)
+        event.record_time, event.offset = time, self.offset
+        self.offset += 1
+        return self.keep(self.engine.step(self.partition, [event], self.offset))
+
+    def slices(self) -> list[dict[str, Any]]:
+        found = []
+        while True:
+            step = self.engine.tick(self.partition, self.partition.watermark, 1)
+            found += self.keep(step)
+            if not step.more:
+                return found
+
+
+def told(changes: list[dict[str, Any]]) -> list[tuple[str, str, int, str]]:
+    return [(c["segment"]["key"], c["type"], c["seq"], c["cause"]) for c in changes]
+
+
+def test_the_same_meaning_goes_on_where_it_was() -> None:
+    shop = Shop(BASE)
+    shop.send(0, "order_completed")
+    shop.start(BASE.replace("customer: {when", "customer: {description: said otherwise, when"))
+    assert shop.slices() == []
+    assert shop.partition.generation == 1
+
+
+def test_a_changed_threshold_keeps_the_count_and_reviews_everybody() -> None:
+    shop = Shop(BASE)
+    shop.send(0, "order_completed", user="once")
+    shop.send(1, "order_completed", user="twice")
+    shop.send(2, "order_completed", user="twice")
+    shop.start(BASE.replace("orders >= 1", "orders >= 2"))
+    assert told(shop.slices()) == [("customer", "exited", 2, "definition_change")]
+    assert shop.partition.members["customer"] == 1
+    assert shop.partition.generation == 2
+
+
+def test_a_member_by_explicit_exit_who_no_longer_qualifies_exits() -> None:
+    abandoned = BASE + "  idle: {when: {seq: [{do: view}, {not: buy, for: 30m}]}, exit: {do: buy}}\n"
+    shop = Shop(abandoned)
+    shop.send(0, "product_viewed")
+    shop.send(HOUR, "ping")
+    assert told(shop.changes) == [("idle", "entered", 1, "timer")]
+    shop.start(abandoned.replace("for: 30m", "for: 3h"))
+    assert told(shop.slices()) == [("idle", "exited", 2, "definition_change")]
+
+
+@pytest.mark.parametrize(("announce", "suppressed"), [(False, ["backfill"]), (True, [])])
+def test_new_members_are_not_acted_on_unless_the_file_says_so(announce: bool, suppressed: list[str]) -> None:
+    shop = Shop(BASE)
+    shop.send(0, "order_completed")
+    shop.start(BASE + f"  buyer: {{announce: {str(announce).lower()}, when: 'orders > 0'}}\n")
+    (entered,) = shop.slices()
+    assert (entered["policy"]["actionable"], entered["policy"]["suppressed_by"]) == (announce, suppressed)
+
+
+def test_what_is_new_has_seen_nothing_and_says_unknown_rather_than_wrong() -> None:
+    shop = Shop(BASE)
+    shop.send(0, "order_completed")
+    newer = BASE.replace("features:", "features:\n  looks: {count: view, last: 2d}") + (
+        "  never_looked: {when: 'looks == 0'}\n  looked: {when: 'looks >= 1'}\n"
+    )
+    shop.start(newer)
+    assert shop.slices() == []
+    assert told(shop.send(HOUR, "product_viewed")) == [("looked", "entered", 1, "event")]
+    # Two days after the change the window has been seen whole.
+    shop.send(4 * DAY, "ping")
+    later = {(c["segment"]["key"], c["type"], c["effective_at"]) for c in shop.changes}
+    assert ("looked", "exited", "2026-09-03T01:00:00.000Z") in later
+    assert ("never_looked", "entered", "2026-09-03T01:00:00.000Z") in later
+
+
+def test_a_removed_segment_exits_its_members_and_its_seq_goes_on() -> None:
+    both = BASE + "  buyer: {when: 'orders > 0'}\n"
+    shop = Shop(both)
+    shop.send(0, "order_completed")
+    shop.start(BASE)
+    assert told(shop.slices()) == [("buyer", "exited", 2, "definition_change")]
+    assert shop.forgotten == ["buyer"]
+    shop.start(both)
+    assert told(shop.slices()) == [("buyer", "entered", 3, "definition_change")]
+    ids = [change["event_id"] for change in shop.changes]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_segment_that_splits_by_key_ends_the_whole_and_goes_on_counting() -> None:
+    whole = BASE + "  watcher: {when: {do: view}}\n"
+    shop = Shop(whole)
+    shop.send(0, "product_viewed", props={"product_id": "p1"})
+    shop.start(whole.replace("watcher: {when", "watcher: {for_each: product_id, when"))
+    assert told(shop.slices()) == [("watcher", "exited", 2, "definition_change")]
+    (entered,) = shop.send(1, "product_viewed", props={"product_id": "p1"})
+    assert (entered["seq"], entered["instance"]) == (3, "p1")
+
+
+def test_an_event_finds_its_user_reviewed_whether_or_not_the_slices_came_first() -> None:
+    outputs = []
+    for slices_first in (True, False):
+        shop = Shop(BASE)
+        for i in range(5):
+            shop.send(i, "order_completed", user=f"u{i}")
+        shop.start(BASE.replace("orders >= 1", "orders >= 2"))
+        if slices_first:
+            shop.slices()
+        shop.send(10, "order_completed", user="u3")
+        shop.slices()
+        outputs.append(sorted(json.dumps(change) for change in shop.changes))
+    assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize(("away", "found"), [(DAY, True), (8 * DAY, False)])
+def test_a_rollback_within_seven_days_finds_the_state_of_a_feature(away: int, found: bool) -> None:
+    without = BASE.replace("  orders: {count: buy}\n", "").replace('  customer: {when: "orders >= 1"}\n', "")
+    shop = Shop(BASE)
+    shop.send(0, "order_completed")
+    shop.start(without)
+    shop.slices()
+    shop.send(away, "ping")
+    shop.start(BASE)
+    shop.slices()
+    # What was missed in between makes the count a lower bound, which is enough for `>=`.
+    assert (shop.partition.members["customer"] == 1) is found
+
+
+def test_an_older_definition_that_is_already_running_is_refused() -> None:
+    newer = BASE.replace("orders >= 1", "orders >= 2")
+    shop = Shop(BASE)
+    shop.send(0, "order_completed")
+    running = shop.partition.generation
+    shop.start(newer)
+    shop.send(1, "order_completed")
+    with pytest.raises(OperatorError, match="restart the worker with the newer definitions"):
+        shop.start(BASE, generation=running)
+    shop.start(BASE)  # a worker that starts now means it: a rollback
+    assert shop.partition.generation == 3
