@@ -131,9 +131,18 @@ def rows(values: list[bytes]) -> list[Row]:
                 "clamped": trigger.get("clamped", False),
                 "retracts": seqs[change["retracts"]] if "retracts" in change else None,
                 "expires_at": milliseconds(change["expires_at"]) if "expires_at" in change else None,
+                "policy": policy(change.get("policy")),
+                "context": change.get("context"),
             }
         )
     return sorted(found, key=sort_key)
+
+
+def policy(raw: Row | None) -> Row | None:
+    if raw is None:
+        return None
+    quiet = raw.get("not_before")
+    return {**raw, "not_before": milliseconds(quiet)} if quiet else {**raw, "not_before": None}
 
 
 def by_oracle(case: Case) -> list[Row]:
@@ -155,6 +164,8 @@ def row(change: Change) -> Row:
         "clamped": change.clamped,
         "retracts": change.retracts,
         "expires_at": change.expires_at,
+        "policy": change.policy,
+        "context": change.context,
     }
 
 

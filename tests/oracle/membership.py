@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.oracle.language import Condition, Definitions, Do, Group, Ladder, Segment, Tier, parts
 from tests.oracle.moment import History, Moment, combine
+from tests.oracle.policy import Entry, Policy, attachment, judge
 from tests.oracle.selection import Event, keys, matches
 from tests.oracle.values import UNKNOWN
 
@@ -80,6 +81,8 @@ class Change:
     clamped: bool = False
     retracts: int | None = None  # the seq of the change that is taken back
     expires_at: int | None = None
+    policy: Policy | None = None
+    context: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,34 @@ class Evaluation:
                     place = self.facts.places.get((subject.name, instance), Place())
                     self.facts.places[subject.name, instance] = self.attend(subject, instance, place)
         return self
+
+    def publish(self, past: list[Entry]) -> list[Change]:
+        """The changes with policy and context; `past` are the user's entries so far, and get the new ones.
+
+        Of what happens in one evaluation, the more urgent is judged first: memberships do not depend on each other's
+        policies, but `priority` looks at all of them.
+        """
+        policies: dict[tuple[str, int], Policy] = {}
+        open_now = {key: place.open.effective_at for key, place in self.facts.places.items() if place.open}
+        open_now |= {(name, None): rung.since for name, rung in self.facts.rungs.items() if rung.tier}
+        entries = [change for change in self.changes if change.type in ("entered", "moved", "renewed")]
+        for change in sorted(
+            entries, key=lambda each: (-self.priority(each.segment), each.segment, each.seq)
+        ):
+            entry = Entry(change.type, change.segment, change.instance, change.effective_at)
+            policy = judge(self.definitions, self.user, self.history, past, entry, open_now)
+            policies[change.segment, change.seq] = policy
+            past.append(entry)
+        published = []
+        for change in self.changes:
+            attach = self.definitions.subjects[change.segment].attach
+            context = {name: attachment(self.history, raw) for name, raw in attach.items()}
+            policy = policies.get((change.segment, change.seq))
+            published.append(replace(change, policy=policy, context=context or None))
+        return published
+
+    def priority(self, segment: str) -> int:
+        return self.definitions.subjects[segment].actions.get("priority", 0)
 
     def verdicts(self) -> dict[Key, Verdicts]:
         """The verdicts about every open membership, without deciding anything."""

@@ -33,7 +33,22 @@ OPTIONAL = (
     "from",
     "restart",
 )
-OPTIONAL += ("without", "timezone", "name", "anchor", "items", "props", "traits", "value", "channel", "id")
+OPTIONAL += (
+    "without",
+    "timezone",
+    "name",
+    "anchor",
+    "items",
+    "props",
+    "traits",
+    "value",
+    "channel",
+    "id",
+    "actions",
+    "attach",
+    "for_each",
+)
+OPTIONAL += ("cooldown", "cap", "holdout", "consent", "quiet_hours", "priority", "since", "remove", "max")
 
 
 def disagrees(case: Case, batch: int = 1) -> bool:

@@ -513,6 +513,57 @@ def references(draw: Draw) -> Raw:
     return file(features, segments, {"l": ladder})
 
 
+SALTS = ("a", "b", "c", "d")
+
+
+def some_actions(draw: Draw) -> Raw:
+    raw: Raw = {}
+    if draw.flip():
+        raw["cooldown"] = some_duration(draw)
+    if draw.whole(0, 2) == 0:
+        raw["cap"] = {"n": draw.whole(1, 3), "per": some_duration(draw)}
+    if draw.whole(0, 3) == 0:
+        raw["holdout"] = {"percent": draw.pick([0, 10, 50, 62.5, 100]), "salt": draw.pick(SALTS)}
+    if draw.whole(0, 2) == 0:
+        raw["consent"] = draw.pick(["marketing", "push"])
+    if draw.whole(0, 2) == 0:
+        raw["quiet_hours"] = draw.pick([["22:00", "08:00"], ["02:30", "03:30"], ["00:00", "02:00"]])
+    if draw.flip():
+        raw |= {"priority": draw.whole(1, 2), "group": draw.pick(["g", "g", "h"])}
+    return raw
+
+
+def some_attachment(draw: Draw) -> Raw:
+    raw: Raw = {"collect": draw.pick(PLAIN)}
+    if draw.flip():
+        raw["since"] = draw.pick(PLAIN)
+    if draw.flip():
+        raw["remove"] = draw.pick(PLAIN)
+    if draw.flip():
+        raw["max"] = draw.whole(1, 3)
+    return raw
+
+
+def actions(draw: Draw) -> Raw:
+    """Policies and attachments: several short-lived memberships of one user."""
+    segments: Raw = {}
+    for number in range(draw.whole(1, 3)):
+        when = draw.pick([{"do": draw.pick(PLAIN), "last": some_duration(draw, SHORT)}, steps(draw, False)])
+        segment: Raw = {"when": when, "actions": some_actions(draw)}
+        if draw.whole(0, 2) == 0:
+            segment["for_each"] = "product_id"
+        segment |= dwelling(draw, True, done_or_seq)
+        if draw.flip():
+            segment["attach"] = {"cart": some_attachment(draw)}
+        segments[f"s{number}"] = segment
+    tiers = [
+        {"name": name, "when": {"do": draw.pick(PLAIN), "last": some_duration(draw, SHORT)}}
+        for name in ("gold", "silver")
+    ]
+    ladder = {"l": {"tiers": tiers, "actions": some_actions(draw)}} if draw.flip() else None
+    return file({}, segments, ladder, timezone=draw.pick(ZONES))
+
+
 def of_time(draw: Draw) -> Raw:
     """Small definitions with many due instants, for logs in which everything happens on a grid of ten minutes."""
     options: list[Raw] = [
@@ -560,6 +611,7 @@ FAMILIES: dict[str, Callable[[Draw], Raw]] = {
     "for_each": for_each,
     "ladders": ladders,
     "decays": decays,
+    "actions": actions,
     "references": references,
 }
 
@@ -703,8 +755,8 @@ def case(draw: Draw, definitions: Callable[[Draw], Raw], family: str) -> Case:
         else:
             time = times[-1] + draw.pick([2 * 3_600_000, 86_400_000, 9 * 86_400_000 if days else 86_400_000])
         times.append(time)
-        event = {**body(draw, number, 4 if family == "for_each" else 0), "time": time}
-        if family == "clocks" and draw.flip():
+        event = {**body(draw, number, 4 if family in ("for_each", "actions") else 0), "time": time}
+        if family in ("clocks", "actions") and draw.flip():
             event["traits"] = some_traits(draw)
         bodies.append(event)
     disorder = draw.pick(["ordered", "ordered", "some", "as drawn"])

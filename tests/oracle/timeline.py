@@ -19,6 +19,7 @@ from tests.oracle.expressions import Node, evaluate, kinks
 from tests.oracle.language import Definitions, Segment, nodes
 from tests.oracle.membership import Change, Evaluation, Facts
 from tests.oracle.moment import History, Moment
+from tests.oracle.policy import Entry
 from tests.oracle.selection import Event, has_traits, matches
 from tests.oracle.values import UNKNOWN, order
 
@@ -122,6 +123,7 @@ class User:
     facts: Facts = field(default_factory=Facts)
     clock: int | None = None
     changes: list[Change] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.history = History(self.definitions)
@@ -151,7 +153,7 @@ class User:
             self.definitions, self.name, self.history, self.facts, self.clock, cause, event, before
         ).decide()
         self.facts = evaluation.facts
-        self.changes += evaluation.changes
+        self.changes += evaluation.publish(self.entries)
         assert not self.would_change(self.clock), "an evaluation must leave nothing to do at its own instant"
 
     def seen(self, identity: str) -> bool:
@@ -176,7 +178,7 @@ class User:
                 return
             evaluation = self.evaluation(due, "timer").decide()
             self.facts = evaluation.facts
-            self.changes += evaluation.changes
+            self.changes += evaluation.publish(self.entries)
             self.clock = due
 
     def candidates(self, low: int, bound: float) -> Iterator[int]:
