@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # RFC 3339, so that the wider ISO 8601 that `fromisoformat` reads (week dates, basic format) stays out.
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:(\d\d)(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
 SMALLEST_EPOCH_MS = 100_000_000_000
-_LARGEST_EPOCH_MS = 253_402_300_799_999  # 9999-12-31, the last year that RFC 3339 can write
+_DAY = 86_400_000
+_LAST_WRITABLE = 253_402_300_799_999
+# Calendars need room on both sides of an instant: local time, the next year, a duration ahead.
+_EARLIEST = -62_104_060_800_000  # 0002-01-01
+_LATEST = 253_118_303_999_999  # 9990-12-31
 
 
 def parse_instant(value: object) -> int:
@@ -27,7 +32,7 @@ def parse_instant(value: object) -> int:
         raise ValueError(f"expected RFC 3339 text or epoch milliseconds, not {_name(value)}")
     if not value >= SMALLEST_EPOCH_MS:  # also NaN
         raise ValueError(f"{value!r} is too small for epoch milliseconds: multiply seconds by 1000")
-    if value > _LARGEST_EPOCH_MS:
+    if value > _LATEST:
         raise ValueError(
             f"{value!r} is too large for epoch milliseconds: microseconds must be divided by 1000"
         )
@@ -43,19 +48,30 @@ def _parse_text(text: str) -> int:
         text = f"{text[:17]}59{text[19:]}"
     try:
         moment = datetime.fromisoformat(text)
-        return (moment - EPOCH) // _MILLISECOND + (1000 if leap else 0)
+        instant = (moment - EPOCH) // _MILLISECOND + (1000 if leap else 0)
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:40]!r} is not a date and time that exists") from None
+    if not _EARLIEST <= instant <= _LATEST:
+        raise ValueError(f"{text[:40]!r} lies outside the years 2 to 9990")
+    return instant
 
 
 def format_instant(instant: int) -> str:
-    """RFC 3339 in UTC with milliseconds.
+    """RFC 3339 in UTC with milliseconds; what lies beyond the year 9999 is written as its end.
 
     >>> format_instant(1795253400000)
     '2026-11-21T09:30:00.000Z'
     """
-    moment = EPOCH + timedelta(milliseconds=instant)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant % 1000:03d}Z"
+    day, rest = divmod(min(instant, _LAST_WRITABLE), _DAY)
+    seconds, milliseconds = divmod(rest, 1000)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{_format_day(day)}T{hour:02d}:{minute:02d}:{second:02d}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _format_day(day: int) -> str:
+    return (EPOCH + timedelta(days=day)).date().isoformat()
 
 
 def _name(value: object) -> str:

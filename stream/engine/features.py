@@ -60,7 +60,6 @@ _FEATURES: dict[str, type[values.Feature]] = {
     "since_last": values.SinceLast,
     "mean_gap": values.MeanGap,
 }
-_ALL_DAYS = 10**9
 
 
 class FeatureCompiler:
@@ -197,26 +196,26 @@ class FeatureCompiler:
 
     def _different(self, feature: model.Feature, window: windows.Window, recent: RecentSummary) -> Value:
         """`distinct` and `days`."""
-        by, summary = feature.by, None
-        if feature.aggregate == "days":
-            fold, limit = compile_days(feature.timezone), _ALL_DAYS
+        by, is_sample = feature.by, feature.aggregate == "distinct"
+        read = self._read(feature)
+        fold = compile_days(feature.timezone) if read is None else compile_fold(read)
+        summary: Cells
+        if feature.window.kind == "between":  # the newest event of a value does not speak for its older ones
+            source = fold if read is None else read
+            summary = self.cells(
+                feature, cells.SETS, window, source, by, "" if is_sample else feature.timezone
+            )
         else:
-            read, limit = self._read(feature), cells.DISTINCT
-            assert read is not None
-            fold = compile_fold(read)
-            if feature.window.kind == "between":
-                summary = self.cells(feature, cells.SETS, window, read, by)
-        if summary is None:
             form = ["newest", feature.aggregate, feature.timezone, self.canon.state(feature)]
             table = self.table(by, feature.max_keys)
+            feeds = [(feature.selector, 0)]
             summary = self.share(
-                form, lambda slot: NewestSummary(slot, fold, limit, window, table), [(feature.selector, 0)]
+                form, lambda slot: NewestSummary(slot, fold, is_sample, window, table), feeds
             )
-        kind = values.Days if feature.aggregate == "days" else values.Distinct
+        kind = values.Distinct if is_sample or feature.window.kind == "between" else values.Days
         value = kind(feature.name, summary, window, recent, 0)
         if not feature.min_n:
             return value
-        read = self._read(feature)
         count = self.cells(
             feature, cells.TIMES, window, None if read is None else present(read), by, "present"
         )

@@ -111,7 +111,7 @@ class Profile:
             )
         )
         self.size = HEADER + len(body)
-        return b"".join((_VERSION, stamp, self.due.to_bytes(8, "big"), body))
+        return b"".join((_VERSION, stamp, self.due.to_bytes(8, "big", signed=True), body))
 
 
 def blank_profile(user: str, units: int, rules: int) -> Profile:
@@ -141,4 +141,4 @@ def stamp_of(raw: bytes) -> bytes:
 
 def due_of(raw: bytes) -> int:
     """The next due instant of an encoded profile."""
-    return int.from_bytes(raw[5:13], "big")
+    return int.from_bytes(raw[5:13], "big", signed=True)

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from heapq import heappush, heappushpop, nsmallest
 from math import fsum
 from typing import Any
 
-from stream.engine.cells import LAST, MICRO, SUMS, TIMES, Cell, Shape, clip
+from stream.engine.cells import DISTINCT, LAST, MICRO, SUMS, TIMES, Cell, Shape, clip
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.windows import EXACT, Window, insert
 from stream.events import Event, Reader
@@ -27,8 +28,6 @@ EVIDENCE = 3
 
 KeysOf = Callable[[Event], tuple[str, ...]]
 """The keys of an event, none if it has none."""
-NO_BOUND = 2**63
-"""Above every hash: all values are kept."""
 
 
 def key_of(form: Any) -> str:
@@ -206,26 +205,29 @@ class WindowSummary(Cells):
 
 
 class NewestSummary(Cells):
-    """The newest time of each distinct value, for `distinct` and `days`, as {value: time}.
+    """The newest time of each distinct value, for `distinct` and `days`, as [{value: time}, size to tidy up at].
 
-    A value is inside a window that reaches up to now exactly if its newest event is. Of more values than the limit the
-    smallest are kept, which for hashes is a fair sample (`stream.engine.cells.estimate_distinct`): the state is
-    [{value: time}, bound], where all that is kept lies below the bound and all that was dropped did not.
+    A value is inside a window that reaches up to now exactly if its newest event is. Values are hashes or days. Of
+    hashes only the 257 smallest inside are ever asked for (`stream.engine.cells.estimate_distinct`), so one may be
+    forgotten once 257 smaller ones are not older: whenever it is inside, so are they.
     """
 
-    __slots__ = ("_fold", "_limit", "_window")
+    __slots__ = ("_fold", "_is_sample", "_window")
+
+    TIDY = 512
 
     def __init__(
         self,
         slot: int,
         fold: Callable[[Event], int | None],
-        limit: int,
+        is_sample: bool,
         window: Window,
         table: Table | None = None,
     ) -> None:
         super().__init__(slot, table)
         self._fold = fold
-        self._limit = limit
+        self._is_sample = is_sample
+        """Whether the values are hashes, of which the smallest speak for all."""
         self._window = window
 
     def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
@@ -233,30 +235,49 @@ class NewestSummary(Cells):
         cut = self._window.cut(clock)
         if value is None or event.time < cut:
             return state
-        newest, bound = state if state is not None else ({}, NO_BOUND)
-        if value >= bound:
-            return state
+        newest, limit = state = [{}, self.TIDY] if state is None else state
         if event.time > newest.get(value, -FOREVER):
             newest[value] = event.time
-        if len(newest) > self._limit:
-            for old in [old for old, time in newest.items() if time < cut]:
-                del newest[old]
-        if len(newest) > self._limit:
-            bound = max(newest)
-            del newest[bound]
-        return [newest, bound]
+            if len(newest) >= limit:
+                state[0] = newest = {value: time for value, time in newest.items() if time >= cut}
+                if self._is_sample:
+                    state[0] = newest = undominated(newest, DISTINCT + 1)
+                state[1] = max(self.TIDY, 2 * len(newest))
+        return state
 
     def covers(self, profile: Profile, event: Event) -> bool:
         return bool(event.time >= self._window.cut(profile.clock))
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
-        """[n of values inside, oldest of their times, newest, bound]."""
+        """[n of values inside, oldest of their times, newest, their smallest hashes]."""
         state = self.state(profile, key)
         if state is None:
             return None, FOREVER
-        times = sorted(state[0].values())
+        pairs = sorted((time, value) for value, time in state[0].items())
+        times = [time for time, _ in pairs]
         low, high, _, until = self._window.select(times, [], instant, profile)
-        return ([high - low, times[low], times[high - 1], state[1]] if low < high else None), until
+        if low == high:
+            return None, until
+        smallest = (
+            nsmallest(DISTINCT + 1, [value for _, value in pairs[low:high]]) if self._is_sample else None
+        )
+        return [high - low, times[low], times[high - 1], smallest], until
+
+
+def undominated(newest: dict[int, int], k: int) -> dict[int, int]:
+    """The entries of which fewer than k smaller ones are not older."""
+    kept: dict[int, int] = {}
+    times: list[int] = []  # of the k newest among the smaller ones, the oldest first
+    for value in sorted(newest):
+        time = newest[value]
+        if len(times) < k:
+            heappush(times, time)
+        elif times[0] >= time:
+            continue
+        else:
+            heappushpop(times, time)
+        kept[value] = time
+    return kept
 
 
 class DecaySummary(Summary):

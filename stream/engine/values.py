@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from math import asin, cos, log2, radians, sin, sqrt
+from math import asin, cos, isfinite, log2, nan, radians, sin, sqrt
 from operator import add, mul, sub
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -31,7 +31,7 @@ from stream.engine.cells import (
     estimate_distinct,
 )
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import NO_BOUND, Cells, DecaySummary, RecentSummary, Summary
+from stream.engine.summaries import Cells, DecaySummary, RecentSummary, Summary
 from stream.engine.windows import Window
 
 Answer = tuple[Any, float, int]
@@ -159,12 +159,10 @@ class Distinct(Count):
     __slots__ = ()
 
     def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
-        known = cell[HASHES]
-        if type(known) is list:  # hashes of the values
-            if len(known) <= DISTINCT:
-                return (len(known), 0, until)
-            return (estimate_distinct(DISTINCT, known[DISTINCT]), 0, until)
-        return (cell[N] if known == NO_BOUND else estimate_distinct(cell[N], known), 0, until)
+        hashes = cell[HASHES]
+        if len(hashes) <= DISTINCT:
+            return (len(hashes), 0, until)
+        return (estimate_distinct(DISTINCT, hashes[DISTINCT]), 0, until)
 
 
 class Days(Count):
@@ -434,7 +432,7 @@ _OPERATORS: Final[dict[str, Callable[[float, float], float]]] = {"+": add, "-": 
 
 
 class Arithmetic(Value):
-    """`+ - * /` on doubles; unknown if an operand is, or is no number; x / 0 is unknown."""
+    """`+ - * /` on doubles; unknown if an operand is, or is no number, and where the result is not finite (x / 0)."""
 
     __slots__ = ("_apply", "_left", "_operator", "_right")
 
@@ -453,11 +451,14 @@ class Arithmetic(Value):
             return (None, 0, until)
         left, right = float(left), float(right)
         if self._apply is None:
-            return (None, 0, until) if right == 0 else (left / right, left_slope / right, until)
-        value = self._apply(left, right)
-        if self._operator == "*":
-            return (value, left_slope * right + right_slope * left, until)
-        return (value, self._apply(left_slope, right_slope), until)
+            value, slope = (nan, 0.0) if right == 0 else (left / right, left_slope / right)
+        else:
+            value = self._apply(left, right)
+            if self._operator == "*":
+                slope = left_slope * right + right_slope * left
+            else:
+                slope = self._apply(left_slope, right_slope)
+        return (value, slope, until) if isfinite(value) else (None, 0, until)
 
 
 NUMBERS = (int, float)
