@@ -252,7 +252,7 @@ class Comparison(Condition):
             self._operator,
             right,
             self._duration,
-            evidence_of(profile, self._left, key),
+            evidence_of(profile, self._left, instant, key),
             why=why,
         )
 
@@ -276,10 +276,13 @@ class Silence(Comparison):
         return verdict, until
 
 
-def evidence_of(profile: Profile, value: Value, key: str | None) -> list[tuple[int, str]]:
-    """Newest events behind a value that is a feature."""
+def evidence_of(profile: Profile, value: Value, instant: int, key: str | None) -> list[tuple[int, str]]:
+    """Newest events behind a value that is a feature, as far as its window reaches back."""
     recent = getattr(value, "recent", None)
-    return [] if recent is None else recent.read(profile, key)
+    if recent is None:
+        return []
+    reach = value.reach(profile, instant) if isinstance(value, Feature) else -FOREVER
+    return [entry for entry in recent.read(profile, key) if entry[0] >= reach]
 
 
 def history_of(missing: tuple[int, int] | None, instant: int) -> str | None:
@@ -327,7 +330,7 @@ class Fading(Condition):
         verdict, until = self.test(profile, instant, key)
         weight = self._decay.value(profile, instant, key)[0]
         why = f"{self._decay.text} is unknown" if verdict is None else None
-        evidence = evidence_of(profile, self._decay, key)
+        evidence = evidence_of(profile, self._decay, instant, key)
         return Explanation(
             self.text, verdict, until, weight, self._operator, self._bound, evidence=evidence, why=why
         )
@@ -387,7 +390,7 @@ class Truth(Condition):
             "==",
             True,
             False,
-            evidence_of(profile, self._value, key),
+            evidence_of(profile, self._value, instant, key),
             why=why,
         )
 
@@ -408,7 +411,9 @@ class Exists(Condition):
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         verdict, until = self.test(profile, instant, key)
         value = self._value.value(profile, instant, key)[0]
-        return Explanation(self.text, verdict, until, value, evidence=evidence_of(profile, self._value, key))
+        return Explanation(
+            self.text, verdict, until, value, evidence=evidence_of(profile, self._value, instant, key)
+        )
 
 
 # --- composites ------------------------------------------------------------------------------------------------------
@@ -538,10 +543,12 @@ class Do(Condition):
 
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         verdict, until = self.test(profile, instant, key)
-        recent = sorted(entry for recent in self._recents for entry in recent.read(profile, key))[-EVIDENCE:]
+        reach = -FOREVER if self._last is None else instant - self._last + 1
+        recent = sorted(
+            entry for recent in self._recents for entry in recent.read(profile, key) if entry[0] >= reach
+        )[-EVIDENCE:]
         why = None
         if verdict is None:
-            reach = -FOREVER if self._last is None else instant - self._last + 1
             why = history_of((self._covered_from(profile, key), reach), instant)
         return Explanation(self.text, verdict, until, evidence=recent, why=why)
 

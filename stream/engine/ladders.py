@@ -64,9 +64,11 @@ class LadderRule(Rule):
         tier: str | None = None if state is None or state[HELD] is None else state[HELD][TIER]
         return tier
 
-    def open_memberships(self, profile: Profile) -> list[list[Any]]:
+    def open_memberships(self, profile: Profile) -> list[tuple[str | None, list[Any]]]:
         state = profile.states[self.index]
-        return [] if state is None or state[HELD] is None or state[HELD][TIER] is None else [state[HELD]]
+        return (
+            [] if state is None or state[HELD] is None or state[HELD][TIER] is None else [(None, state[HELD])]
+        )
 
     def is_quiet(self, blank: Profile, instant: int) -> bool:
         verdicts = [tier.when.test(blank, instant, None) for tier in self._tiers]
@@ -166,6 +168,7 @@ class LadderRule(Rule):
             value=held[TIER],
             previous=previous,
             expires_at=None if answer is None or answer.ttl is None else instant + answer.ttl,
+            entry=self.state(profile)[ENTRIES],
         )
         decisions.append(decision)
 

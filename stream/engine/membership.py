@@ -15,7 +15,7 @@ entry came too early. What the late event made is told by asking at the same ins
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from stream.durations import format_duration
@@ -72,7 +72,9 @@ class Decision:
     forget: bool = False
     cause: str | None = None
     """Its own cause, where it is not the occasion's."""
-    policy: dict[str, Any] | None = field(default=None)
+    entry: int = 0
+    """How many entries of this segment the user has had, this one included."""
+    policy: dict[str, Any] | None = None
 
 
 class Rule:
@@ -126,8 +128,8 @@ class Rule:
     def note(self, profile: Profile, event: Event, matched: int) -> None:
         """Keeps an event that may end a membership with the membership."""
 
-    def open_memberships(self, profile: Profile) -> list[list[Any]]:
-        """What is held now, as lists of which SINCE is the effective time and ACTIONABLE tells of the last entry."""
+    def open_memberships(self, profile: Profile) -> list[tuple[str | None, list[Any]]]:
+        """(key, what is held): SINCE is its effective time and ACTIONABLE tells of the last entry."""
         raise AssertionError("every rule defines this")
 
     def evaluate(self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]) -> bool:
@@ -224,13 +226,6 @@ class SegmentRule(Rule):
         instance = None if state is None or state[HELD] is None else state[HELD].get(key)
         return instance is not None and instance[0] is not None and bool(instance[0][MEMBER])
 
-    def open_memberships(self, profile: Profile) -> list[list[Any]]:
-        state = profile.states[self.index]
-        if state is None or state[HELD] is None:
-            return []
-        held = [state[HELD]] if self.keys_of is None else [instance[0] for instance in state[HELD].values()]
-        return [one for one in held if one is not None and one[MEMBER]]
-
     def is_quiet(self, blank: Profile, instant: int) -> bool:
         if self.keys_of is not None:
             return True
@@ -239,7 +234,7 @@ class SegmentRule(Rule):
 
     def look(self, profile: Profile, event: Event, occasion: Occasion) -> None:
         assert occasion.before is not None
-        for key, held in self._members(profile):
+        for key, held in self.open_memberships(profile):
             if event.time <= held[SINCE]:
                 occasion.before[(self.index, key)] = (
                     self._when.test(profile, profile.clock, key)[0],
@@ -249,7 +244,7 @@ class SegmentRule(Rule):
 
     def note(self, profile: Profile, event: Event, matched: int) -> None:
         keys = None if self.keys_of is None else self.keys_of(event)
-        for key, held in self._members(profile):
+        for key, held in self.open_memberships(profile):
             if keys is not None and key not in keys:
                 continue
             for i, bits in enumerate(self._exit_bits):
@@ -260,8 +255,7 @@ class SegmentRule(Rule):
                     if fact is None or event.time > fact[0]:
                         held[FACTS][i] = [event.time, event.id]
 
-    def _members(self, profile: Profile) -> list[tuple[str | None, list[Any]]]:
-        """(key, membership) of the open memberships."""
+    def open_memberships(self, profile: Profile) -> list[tuple[str | None, list[Any]]]:
         state = profile.states[self.index]
         if state is None or state[HELD] is None:
             return []
@@ -393,6 +387,7 @@ class SegmentRule(Rule):
             self._when.explain(profile, instant, key).deciding(),
             held=held,
             expires_at=None if self._ttl is None else instant + self._ttl,
+            entry=self.state(profile)[ENTRIES],
         )
         decisions.append(decision)
         return held
@@ -498,7 +493,9 @@ class SegmentRule(Rule):
     def explain(self, profile: Profile, instant: int, key: str | None) -> list[Explanation]:
         found = [self._when.explain(profile, instant, key)]
         if self._exit is not None:
-            profile.facts = next((held[FACTS] for one, held in self._members(profile) if one == key), None)
+            profile.facts = next(
+                (held[FACTS] for one, held in self.open_memberships(profile) if one == key), None
+            )
             found.append(self._exit.explain(profile, instant, key))
         return found
 

@@ -45,7 +45,7 @@ class RemovedRule(Rule):
 
     __slots__ = ()
 
-    def open_memberships(self, profile: Profile) -> list[list[Any]]:
+    def open_memberships(self, profile: Profile) -> list[tuple[str | None, list[Any]]]:
         return []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from stream.changes import SCHEMA, Change, encode_value
 from stream.durations import format_duration
 from stream.engine.conditions import NULL, Explanation
-from stream.engine.membership import ACTED, ACTIONABLE, ENTRIES, SINCE, Decision, Occasion, Rule
+from stream.engine.membership import ACTED, ACTIONABLE, SINCE, Decision, Occasion, Rule
 from stream.engine.profile import Profile
 from stream.events import Event
 from stream.instants import format_instant
@@ -23,11 +23,13 @@ def dress(
     first.
     """
     entries = [decision for decision in decisions if decision.held is not None]
-    for decision in sorted(
-        entries, key=lambda decision: (-decision.rule.policy.priority, decision.rule.name)
-    ):
+    for decision in sorted(entries, key=_rank):
         _judge(decision, profile, instant, occasion, rules)
     return [_change(decision, profile, instant, occasion) for decision in decisions]
+
+
+def _rank(decision: Decision) -> tuple[int, str, str]:
+    return (-decision.rule.policy.priority, decision.rule.name, decision.instance or "")
 
 
 def _judge(
@@ -35,38 +37,28 @@ def _judge(
 ) -> None:
     rule, held = decision.rule, decision.held
     assert held is not None
-    state = rule.state(profile)
+    acted = rule.state(profile)[ACTED]
     outranked = rule.policy.group is not None and _is_outranked(decision, profile, rules)
-    decision.policy = rule.policy.judge(
-        profile, instant, occasion.cause, state[ACTED], outranked, state[ENTRIES]
-    )
+    decision.policy = rule.policy.judge(profile, instant, occasion.cause, acted, outranked, decision.entry)
     if decision.type != "renewed":
         held[ACTIONABLE] = decision.policy["actionable"]
         if held[ACTIONABLE]:
-            rule.policy.remember(state[ACTED], instant)
+            rule.policy.remember(acted, instant)
 
 
 def _is_outranked(decision: Decision, profile: Profile, rules: Sequence[Rule]) -> bool:
     """Whether another open membership of the group, whose own last entry was not suppressed, stands higher."""
     mine, held = decision.rule, decision.held
     assert held is not None
-    for other in rules:
-        if other.policy.group != mine.policy.group:
-            continue
-        for one in other.open_memberships(profile):
-            if one is held or not one[ACTIONABLE]:
-                continue
-            if other is mine:
-                if one[SINCE] < held[SINCE]:
-                    return True
-                continue
-            if (-other.policy.priority, one[SINCE], other.name) < (
-                -mine.policy.priority,
-                held[SINCE],
-                mine.name,
-            ):
-                return True
-    return False
+    rank = (-mine.policy.priority, held[SINCE], mine.name, decision.instance or "")
+    return any(
+        one is not held
+        and one[ACTIONABLE]
+        and (-other.policy.priority, one[SINCE], other.name, instance or "") < rank
+        for other in rules
+        if other.policy.group == mine.policy.group
+        for instance, one in other.open_memberships(profile)
+    )
 
 
 def _change(decision: Decision, profile: Profile, instant: int, occasion: Occasion) -> Change:

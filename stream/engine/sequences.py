@@ -175,9 +175,13 @@ class StepSequence(Sequence):
             if found is None or found[0] > previous + step.within:
                 return None
             matched.append(found)
-            # A later event would have the same forbidden one before it, so the earliest decides.
-            if step.without is not None and self._occurs(state[step.without], previous, found[0], matched):
-                return None
+        # What a later step matched is no forbidden event either, so this is asked when all are. An event later than the
+        # earliest that fits would have the same forbidden one before it: there is no need to go back.
+        for i, step in enumerate(self._thens):
+            if step.without is not None:
+                start, end = matched[i][0], matched[i + 1][0]
+                if self._occurs(state[step.without], start, end, matched):
+                    return None
         return matched
 
     def _occurs(self, flat: list[Any], start: int, end: int, matched: list[Entry]) -> bool:

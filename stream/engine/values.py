@@ -109,6 +109,10 @@ class Feature(Value):
         """A known lower bound where the value is unknown for want of history."""
         return None
 
+    def reach(self, profile: Profile, instant: int) -> int:
+        """The earliest time that is asked about."""
+        return self._window.reach(instant, profile)
+
     def missing_history(self, profile: Profile, instant: int, key: str | None) -> tuple[int, int] | None:
         """(covered from, asked from) if the summary has not seen all that is asked."""
         start = covered_from(self.summary, profile, key)
