@@ -7,6 +7,10 @@ expiry, decay, midnights and birthdays need: nothing here polls.
 `until` may be early (waking without a change moves nothing) but never late. Composite nodes stop at the first operand
 that settles the verdict: as long as that one holds, the others do not matter.
 
+Of somebody who is not a member only one thing is asked: is it true, or when could it become true? `holds` answers that.
+It is `test` with false and unknown taken together, and so may stop earlier and wake later: a count within a window does
+not rise by waiting, and who was here a minute ago is not silent for a week, whatever their rhythm.
+
 `explain` walks the same nodes with the same `test` and keeps what each said.
 """
 
@@ -77,6 +81,11 @@ class Condition:
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         """(verdict, until) at an instant."""
         raise AssertionError("every condition defines this")
+
+    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+        """(whether it is true, the next instant at which that could be otherwise)."""
+        verdict, until = self.test(profile, instant, key)
+        return verdict is True, until
 
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         """The same with everything that led to it."""
@@ -257,10 +266,34 @@ class Comparison(Condition):
         )
 
 
+class AtLeastCount(Comparison):
+    """`count >= n` or `count > n` over a window that only loses events by waiting."""
+
+    __slots__ = ()
+
+    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+        verdict, until = self.test(profile, instant, key)
+        return (True, until) if verdict is True else (False, until if verdict is None else FOREVER)
+
+
 class Silence(Comparison):
     """`since_last(…) op x` with an x that stands still: the one comparison that nearly every event re-evaluates."""
 
-    __slots__ = ()
+    __slots__ = ("_least",)
+
+    def __init__(
+        self, operator_: str, left: Value, right: Value, text: str, duration: bool, least: float | None
+    ) -> None:
+        super().__init__(operator_, left, right, text, duration)
+        self._least = least
+        """What x cannot be below, whatever it is read from; only for > and >=."""
+
+    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+        if self._least is not None:
+            left = self._left.value(profile, instant, key)[0]
+            if left is not None and left < self._least:
+                return False, instant - left + ceil(self._least)
+        return super().holds(profile, instant, key)
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         left, _, left_until = self._left.value(profile, instant, key)
@@ -440,6 +473,16 @@ class All(Composite):
                 until = end
         return verdict, until
 
+    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+        until = FOREVER
+        for operand in self._operands:
+            one, end = operand.holds(profile, instant, key)
+            if not one:
+                return False, end
+            if end < until:
+                until = end
+        return True, until
+
 
 class Either(Composite):
     """True if one is, false if all are."""
@@ -461,6 +504,16 @@ class Either(Composite):
             if end < until:
                 until = end
         return verdict, until
+
+    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+        until = FOREVER
+        for operand in self._operands:
+            one, end = operand.holds(profile, instant, key)
+            if one:
+                return True, end
+            if end < until:
+                until = end
+        return False, until
 
 
 class AtLeast(Composite):

@@ -229,8 +229,8 @@ class SegmentRule(Rule):
     def is_quiet(self, blank: Profile, instant: int) -> bool:
         if self.keys_of is not None:
             return True
-        verdict, until = self._when.test(blank, instant, None)
-        return verdict is not True and until == FOREVER
+        verdict, until = self._when.holds(blank, instant, None)
+        return not verdict and until == FOREVER
 
     def look(self, profile: Profile, event: Event, occasion: Occasion) -> None:
         assert occasion.before is not None
@@ -335,9 +335,13 @@ class SegmentRule(Rule):
         held: list[Any] | None,
     ) -> tuple[bool, list[Any] | None, int]:
         """One membership at one instant: (whether it changed state, what is held now, due instant)."""
-        when, until = self._when.test(profile, instant, key)
-        if held is None and when is not True:
-            return False, None, until
+        when: bool | None
+        if held is not None and held[MEMBER]:
+            when, until = self._when.test(profile, instant, key)
+        else:
+            when, until = self._when.holds(profile, instant, key)
+            if held is None and not when:
+                return False, None, until
         anchor = None if self._anchor is None else self._anchor(profile, instant, key)
         changed = False
         if held is not None and held[MEMBER]:

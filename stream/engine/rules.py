@@ -276,10 +276,27 @@ class RuleCompiler:
             assert isinstance(left.value, (int, float))
             return conditions.Fading(MIRRORED[operator], other, left.value, text)
         if isinstance(one, values.SinceLast) and operator not in ("==", "!=") and self._stands_still(right):
-            return conditions.Silence(operator, one, other, text, duration)
+            least = self._least(right) if operator in (">", ">=") else None
+            return conditions.Silence(operator, one, other, text, duration, least)
         if isinstance(other, values.Feature) and isinstance(left, model.Constant):
             operator, one, other = MIRRORED[operator], other, one
+        counted = isinstance(one, values.Count) and one.only_falls() and isinstance(other, values.Constant)
+        if counted and operator in (">", ">="):
+            return conditions.AtLeastCount(operator, one, other, text, duration)
         return conditions.Comparison(operator, one, other, text, duration)
+
+    def _least(self, expression: model.Expression) -> float | None:
+        """What a number cannot be below, as far as the expression itself says."""
+        match expression:
+            case model.Constant(value=int() | float() as value):
+                return value
+            case model.Call(function="max", arguments=arguments):
+                return max((one for one in map(self._least, arguments) if one is not None), default=None)
+            case model.Call(function="min" | "coalesce", arguments=arguments):
+                known = [one for one in map(self._least, arguments) if one is not None]
+                return min(known) if len(known) == len(arguments) else None
+            case _:
+                return None
 
     def _is_duration(self, expression: model.Expression) -> bool:
         match expression:

@@ -179,8 +179,8 @@ class StepSequence(Sequence):
         # earliest that fits would have the same forbidden one before it: there is no need to go back.
         for i, step in enumerate(self._thens):
             if step.without is not None:
-                start, end = matched[i][0], matched[i + 1][0]
-                if self._occurs(state[step.without], start, end, matched):
+                since, until = matched[i][0], matched[i + 1][0]
+                if self._occurs(state[step.without], since, until, matched):
                     return None
         return matched
 

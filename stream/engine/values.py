@@ -32,7 +32,7 @@ from stream.engine.cells import (
 )
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.summaries import Cells, DecaySummary, RecentSummary, Summary
-from stream.engine.windows import Window
+from stream.engine.windows import Between, Window
 
 Answer = tuple[Any, float, int]
 UNKNOWN: Answer = (None, 0, FOREVER)
@@ -149,6 +149,10 @@ class Count(Feature):
 
     def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
         return (cell[N], 0, until)
+
+    def only_falls(self) -> bool:
+        """Whether waiting never raises it: events leave the window, and none enters without coming."""
+        return not isinstance(self._window, Between)
 
     def floor(self, profile: Profile, instant: int, key: str | None) -> int | None:
         if self.missing_history(profile, instant, key) is None:
