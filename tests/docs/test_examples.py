@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import doctest
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.docs.examples import Example, expected_of, part_of, read_page, replay, show
-from tests.test_docs import PAGES, Block, of
+from tests.test_docs import PAGES, blocks_of
 
 READINGS = {page: read_page(page) for page in PAGES}
 EXAMPLES = [example for reading in READINGS.values() for example in reading.examples]
@@ -36,7 +37,12 @@ def test_every_example_is_played(page: Path) -> None:
     assert not READINGS[page].unused, "these definitions have no events and changes below them"
 
 
-@pytest.mark.parametrize("block", of("pycon"), ids=str)
-def test_python_sessions_print_what_the_page_shows(block: Block) -> None:
-    test = doctest.DocTestParser().get_doctest(block.text, {}, str(block), None, 0)
-    assert doctest.DocTestRunner().run(test).failed == 0
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_sessions_print_what_the_page_shows(page: Path) -> None:
+    """In page order: what one session defines, the next ones know."""
+    names: dict[str, Any] = {}
+    for block in blocks_of(page):
+        if block.language == "pycon":
+            test = doctest.DocTestParser().get_doctest(block.text, names, str(block), None, 0)
+            assert doctest.DocTestRunner().run(test, clear_globs=False).failed == 0
+            names = test.globs
