@@ -67,6 +67,7 @@ class Worker:
         self._owned: dict[int, Owned] = {}
         self._partitions = 0
         self._assigning: asyncio.Task[None] | None = None
+        self._generation: int | None = None  # of definitions; None until the first assignment
         self._ticker: asyncio.Task[None] | None = None
         self._producers: list[AIOKafkaProducer] = []
         self._rounds: Rounds | None = None
@@ -198,6 +199,9 @@ class Worker:
                     restored.store.close()
                     raise
                 self._owned[owned.number] = owned
+        # What was started with may take over older definitions; what newer ones take over from now on is refused.
+        generations = (owned.state.generation for owned in self._owned.values())
+        self._generation = max(generations, default=self._generation or 0)
         for owned in self._owned.values():
             owned.forget_arrived()
         self._rounds.resume(self._owned)
@@ -235,7 +239,9 @@ class Worker:
             if restored.pending:
                 publisher = publish.Publisher(self._output_producer, self.settings.topics, self._partitions)
                 await publisher.changes([(restored.partition, restored.pending)])
-        state = self._engine.open(restored.store, marker.engine if marker else None)
+        state = self._engine.open(
+            restored.store, marker.engine if marker else None, generation=self._generation
+        )
         position = marker.next_offset if marker else begin
         return Owned(
             restored.partition, restored.store, restored.changelog, state, position, committed=position
