@@ -150,7 +150,8 @@ class Moment:
         """The sum of the field (without one, the number) of events, weighted if the window says so."""
         if feature.window == "half_life":
             return math.fsum(
-                self.weight(feature, event) * (self.value(feature, event) if feature.field else 1)
+                self.weight(feature, event)
+                * (micros(self.value(feature, event)) / 10**6 if feature.field else 1)
                 for event in events
             )
         if feature.field is None:

@@ -18,7 +18,7 @@ import yaml
 from stream.errors import DefinitionError
 from tests.oracle.engine_run import by_engine, by_oracle
 from tests.oracle.strategies import Case, seeded
-from tests.oracle.timeline import Settings
+from tests.oracle.timeline import Settings, milliseconds
 
 OPTIONAL = (
     "exit",
@@ -155,9 +155,9 @@ def edited(raw: Any, path: tuple[Any, ...], value: Any = MISSING) -> Any:
 def shown(case: Case, batch: int = 1) -> str:
     """The case and both answers, for people."""
     lines = [yaml.safe_dump(case.raw, sort_keys=False), str(case.settings) + f" until={case.until}"]
-    start = min((record.event["time"] for record in case.records), default=0)
+    start = min((milliseconds(record.event["time"]) for record in case.records), default=0)
     for record in case.records:
-        event = {**record.event, "time": f"+{record.event['time'] - start}"}
+        event = {**record.event, "time": f"+{milliseconds(record.event['time']) - start}"}
         lines.append(
             json.dumps(event) + (f" record {record.record_time - start}" if record.record_time else "")
         )

@@ -8,7 +8,8 @@ milliseconds; some come late, some twice, some from a phone with a wrong clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 from typing import Any, Protocol
 
@@ -106,6 +107,10 @@ EVENTS: Raw = {
         "where": "any(items, category == 'hats') or category == 'hats'",
     },
     "lines": {"type": "*", "where": "count(items, price > 5) >= 1 and sum(items, price * quantity) < 100"},
+    "seoul": {
+        "type": "*",
+        "where": "traits.city == 'Seoul' or context.device.os in ['ios', 'android'] and coupon != 'X'",
+    },
     "odd": {"type": "*", "where": "not (props.size == 'M') or exists(value) and all(items, price >= 1)"},
 }
 PLAIN = ("view", "cart", "buy", "view", "cart", "buy", "big", "active")
@@ -206,6 +211,9 @@ def expression(draw: Draw, features: dict[str, tuple[Raw, Callable[[str], str]]]
                 f"({a} - 30m) * -2 < {b} - 1d",
             ]
         )
+    numbers = [name for name in names if set(features[name][0]) & {*COUNTS, "sum", "mean", "min", "max"}]
+    if numbers and draw.whole(0, 3) == 0:
+        return arithmetic(draw, draw.pick(numbers), draw.pick(numbers), draw.pick(moving) if moving else None)
     leaves = [features[name][1](name) for name in [draw.pick(names) for _ in range(draw.whole(1, 3))]]
     leaves = [f"not {leaf}" if draw.whole(0, 5) == 0 else leaf for leaf in leaves]
     if draw.whole(0, 7) == 0:
@@ -213,6 +221,32 @@ def expression(draw: Draw, features: dict[str, tuple[Raw, Callable[[str], str]]]
     if draw.whole(0, 7) == 0 and not set(features[names[0]][0]) & {"top", "first_value", "last_value"}:
         leaves.append(f"coalesce({names[0]}, 3) > 2")
     return draw.pick([" and ", " or "]).join(f"({leaf})" for leaf in leaves)
+
+
+def arithmetic(draw: Draw, a: str, b: str, moving: str | None) -> str:
+    """A comparison of numbers that stand still, or of one that moves with some that do not."""
+    bound = draw.pick([0, 0.5, 1, 2, 30])
+    options = [
+        f"{a} / {b} > {bound}",
+        f"{a} * {b} >= {bound}",
+        f"{a} - {b} == 0 or {a} + {b} < {bound}",
+        f"-{a} < -{bound}",
+        f"min({a}, {b}, 3) >= {bound}",
+        f"max({a}, 2) == 2",
+        f"abs({a} - {b}) in [0, {bound}]",
+        f"coalesce({a} / {b}, 1) <= {bound}",
+        f"{a} != {b} or {a} > {bound}",
+    ]
+    if moving is not None:
+        options = [
+            f"{moving} > 10m * {a}",
+            f"{moving} / {a} >= 10m",
+            f"{moving} * ({a} - {b}) < 1h",
+            f"{moving} in [10m, 30m] or {moving} == 1h",
+            f"max({moving} - 30m, {a}) > {b}",
+            f"(1h - {moving}) / 2 <= {bound} * 1m",
+        ]
+    return draw.pick(options)
 
 
 def features_of(
@@ -351,7 +385,7 @@ def first_ladders(draw: Draw) -> Raw:
 
 
 def windows(draw: Draw) -> Raw:
-    features = features_of(draw, ALL_AGGREGATES, ALL_WINDOWS)
+    features = features_of(draw, (*ALL_AGGREGATES, "top"), ALL_WINDOWS)
     return file(
         features,
         {f"s{n}": {"when": expression(draw, features)} for n in range(draw.whole(1, 3))},
@@ -371,7 +405,7 @@ def calendars(draw: Draw) -> Raw:
 def sequences(draw: Draw) -> Raw:
     segment = anchored(draw, {"when": steps(draw, True), **dwelling(draw, True, done_or_seq)})
     if draw.whole(0, 2) == 0:
-        sequences_in(segment["when"])[0]["by"] = "product_id"
+        sequences_in(segment["when"])[0]["by"] = draw.pick(["product_id", "items.category", "category"])
     return file({}, {"s": segment})
 
 
@@ -658,6 +692,9 @@ def body(draw: Draw, number: int, shaped: int = 0) -> Raw:
             del raw["items"][-1]["category"]
     if shape >= 60:
         raw["value"] = "twelve"
+    if draw.whole(0, 5) == 0:
+        raw["context"] = {"device": {"os": draw.pick(["ios", "linux", 5])}}
+        raw["coupon"] = draw.pick(["X", "Y"])  # no field of the envelope: it belongs to props
     return raw
 
 
@@ -753,7 +790,8 @@ def case(draw: Draw, definitions: Callable[[Draw], Raw], family: str) -> Case:
         elif mode == "step":
             time = times[-1] + draw.whole(1, 20) * 60_000
         else:
-            time = times[-1] + draw.pick([2 * 3_600_000, 86_400_000, 9 * 86_400_000 if days else 86_400_000])
+            far = {"calendars": 40 * 86_400_000}.get(family, 9 * 86_400_000 if days else 86_400_000)
+            time = times[-1] + draw.pick([2 * 3_600_000, 86_400_000, far])
         times.append(time)
         event = {**body(draw, number, 4 if family in ("for_each", "actions") else 0), "time": time}
         if family in ("clocks", "actions") and draw.flip():
@@ -778,7 +816,7 @@ def case(draw: Draw, definitions: Callable[[Draw], Raw], family: str) -> Case:
     close = draw.pick(["until", "clock_advanced", "nothing"])
     if close == "clock_advanced":
         bodies.append({"type": "clock_advanced", "time": end})
-    records = tuple(stamped(draw, bodies))
+    records = tuple(dressed(draw, stamped(draw, bodies)))
     settings = Settings(
         lateness=draw.pick([0, 0, 60_000, 3_600_000]),
         idle_after=draw.pick([None, None, 500, 1_800_000]),
@@ -791,6 +829,27 @@ def literals(raw: Raw) -> set[int]:
     """The durations that stand inside expressions."""
     words = str({key: raw[key] for key in raw if key != "events"}).replace("'", " ").replace(")", " ").split()
     return {span for word in words for span in durations_of(word.rstrip(",}]"))}
+
+
+def dressed(draw: Draw, records: list[Record]) -> list[Record]:
+    """The same events as other sources would send them: times as text, ids to be derived, users not yet known."""
+    looks: dict[Any, int] = {}
+    found = []
+    for record in records:
+        event = dict(record.event)
+        look = looks.setdefault((event.get("id"), event["time"]), draw.whole(0, 40))
+        if look == 1:
+            zone = draw.pick([UTC, timezone(timedelta(hours=9)), timezone(-timedelta(hours=3, minutes=30))])
+            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+                milliseconds=event["time"], microseconds=999
+            )
+            event["time"] = moment.astimezone(zone).isoformat()
+        elif look in (2, 3):
+            event.pop("id", None)
+        elif look == 4 and "user_id" in event:
+            event["anonymous_id"] = event.pop("user_id")
+        found.append(replace(record, event=event))
+    return found
 
 
 def stamped(draw: Draw, bodies: list[Raw]) -> list[Record]:

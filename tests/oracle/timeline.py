@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import rfc8785
 
 from tests.oracle import zones
 from tests.oracle.expressions import Node, evaluate, kinks
@@ -20,10 +23,11 @@ from tests.oracle.language import Definitions, Segment, nodes
 from tests.oracle.membership import Change, Evaluation, Facts
 from tests.oracle.moment import History, Moment
 from tests.oracle.policy import Entry
-from tests.oracle.selection import Event, has_traits, matches
+from tests.oracle.selection import ENVELOPE, Event, has_traits, matches
 from tests.oracle.values import UNKNOWN, order
 
 NEWEST_IDS = 64
+NS = uuid5(NAMESPACE_URL, "urn:segstream")
 CLOCK_ADVANCED = "clock_advanced"
 
 
@@ -70,6 +74,20 @@ def milliseconds(value: Any) -> int:
 
 def key_of(body: dict[str, Any]) -> str:
     return body.get("user_id") or body.get("anonymous_id") or ""
+
+
+def identity_of(body: dict[str, Any]) -> str:
+    """The event's id, or the one derived from what was sent."""
+    if body.get("id"):
+        return str(body["id"])
+    canonical = {
+        name: value for name, value in body.items() if name in ENVELOPE and name not in ("id", "received_at")
+    }
+    stray = {name: value for name, value in body.items() if name not in ENVELOPE}
+    if stray:
+        canonical["props"] = {**stray, **body.get("props", {})}
+    name = f"{key_of(body)}\n{milliseconds(body['time'])}\n{body['type']}\n"
+    return str(uuid5(NS, name + rfc8785.dumps(canonical).decode()))
 
 
 def run(
@@ -129,7 +147,7 @@ class User:
         self.history = History(self.definitions)
 
     def apply(self, arrival: Arrival) -> None:
-        identity = arrival.body["id"]
+        identity = identity_of(arrival.body)
         if self.seen(identity):
             return
         event = Event(
