@@ -8,6 +8,8 @@ A page may give several pairs of events and changes for one definition. Instead 
 file (`yaml segments`), instead of `text events` canonical `jsonl events`, instead of `text changes` whole records
 (`json changes`).
 
+Definitions marked `continues` take over the state that the example before them left, as after a restart.
+
 Events stand one on a line: time, user, type, and what else there is as JSON. Changes: time, user, type, segment with
 its instance or tier, cause, the event that caused it, and as JSON any other parts of the record by their path:
 
@@ -31,6 +33,7 @@ from stream.definitions import load
 from stream.durations import parse_duration
 from stream.engine import TimeSettings, compile_plan
 from stream.replay import Log, Replay
+from stream.state import MemoryStore
 from tests.test_docs import Block, blocks_of
 
 FIRST_DAY = "2026-11-02"
@@ -48,6 +51,13 @@ class Example:
     definitions: tuple[Block, ...]
     events: Block
     changes: Block
+    before: Example | None = None
+    """The example whose state this one takes over."""
+
+    @property
+    def number(self) -> int:
+        """How many events come before those of this example."""
+        return 0 if self.before is None else self.before.number + len(list(events_of(self.before.events)))
 
     def __str__(self) -> str:
         return str(self.events)
@@ -85,6 +95,7 @@ def read_page(page: Path) -> Reading:
     """All examples of a page."""
     reading = Reading()
     shared: Block | None = None
+    before: Example | None = None
     current: Block | None = None
     used = True
     events: Block | None = None
@@ -97,6 +108,7 @@ def read_page(page: Path) -> Reading:
                 shared, current, used = block, None, True
             else:
                 current, used = block, False
+                before = reading.examples[-1] if "continues" in block.words else None
         elif block.kind == "events":
             assert current is not None, f"{block}: events without definitions"
             events = block
@@ -104,7 +116,7 @@ def read_page(page: Path) -> Reading:
             assert events is not None, f"{block}: changes without events"
             assert current is not None
             with_shared = (shared,) if shared is not None and current.kind == "example" else ()
-            reading.examples.append(Example((*with_shared, current), events, block))
+            reading.examples.append(Example((*with_shared, current), events, block, before))
             events, used = None, True
     if current is not None and current.kind == "example" and not used:
         reading.unused.append(current)
@@ -113,6 +125,12 @@ def read_page(page: Path) -> Reading:
 
 def replay(example: Example, folder: Path) -> list[dict[str, Any]]:
     """The records that the engine gives."""
+    return _replay(example, folder, MemoryStore())
+
+
+def _replay(example: Example, folder: Path, store: MemoryStore) -> list[dict[str, Any]]:
+    if example.before is not None:
+        _replay(example.before, folder, store)
     files = []
     for number, block in enumerate(example.definitions):
         file = folder / f"{number}.yaml"
@@ -120,12 +138,11 @@ def replay(example: Example, folder: Path) -> list[dict[str, Any]]:
         file.write_text(head + block.text, encoding="utf-8")
         files.append(file)
     log = folder / "events.jsonl"
-    log.write_text("".join(f"{json.dumps(event)}\n" for event in events_of(example.events)), "utf-8")
-    given = dict(
-        word.split("=") for word in example.events.words if "=" in word and not word.startswith("file=")
-    )
-    times = {name: parse_duration(value) for name, value in given.items()}
-    run = Replay(compile_plan(load(files)), TimeSettings(**times))
+    events = events_of(example.events, example.number)
+    log.write_text("".join(f"{json.dumps(event)}\n" for event in events), encoding="utf-8")
+    given = (word.split("=") for word in example.events.words if "=" in word)
+    times = {name: parse_duration(value) for name, value in given if name != "file"}
+    run = Replay(compile_plan(load(files)), TimeSettings(**times), store=lambda partition: store)
     for _ in run.feed(Log(str(log))):
         pass
     outcome = run.finish()
@@ -133,14 +150,14 @@ def replay(example: Example, folder: Path) -> list[dict[str, Any]]:
     return [json.loads(change.value) for change in outcome.changes]
 
 
-def events_of(block: Block) -> Iterator[dict[str, Any]]:
-    """The canonical events of a block."""
+def events_of(block: Block, before: int = 0) -> Iterator[dict[str, Any]]:
+    """The canonical events of a block, numbered from `before` + 1."""
     lines = [line for line in block.text.splitlines() if line.strip()]
     if block.language == "jsonl":
         yield from map(json.loads, lines)
         return
     days = Days()
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, before + 1):
         time, rest = days.read(line)
         user = _USER.match(rest)
         rest = rest[user.end() :] if user else rest
