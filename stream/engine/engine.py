@@ -30,7 +30,7 @@ from stream.engine.duplicates import hash_id, is_known, remember
 from stream.engine.membership import Decision, Occasion
 from stream.engine.migration import end_removed
 from stream.engine.partition import Partition, Profiles, Step
-from stream.engine.plan import Plan
+from stream.engine.plan import Dispatch, Plan
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.records import dress
 from stream.engine.traits import write_traits
@@ -121,7 +121,7 @@ class _Run:
         plan, partition, step, settings = self._plan, self._partition, self._step, self._settings
         skew, lateness, idle_after = settings.clock_skew, settings.lateness, settings.idle_after
         route_of = plan.route
-        wanted = {event.user: None for event in events if route_of(event.type) is not None or event.traits}
+        wanted = {event.user: None for event in events if route_of(event.type).selectors or event.traits}
         self._profiles = partition.load(wanted)
         watermark, last_record = partition.watermark, partition.last_record_time
         for event in events:
@@ -147,12 +147,13 @@ class _Run:
     def _apply_event(self, event: Event, watermark: int) -> None:
         route = self._plan.route(event.type)
         matched = 0
-        if route is not None:
-            for bit, where in route.selectors:
-                if where is None or where(event) is True:
-                    matched |= bit
+        for bit, where in route.selectors:
+            if where is None or where(event) is True:
+                matched |= bit
         traits = event.traits
-        has_traits = type(traits) is dict and bool(traits)
+        if type(traits) is not dict:
+            traits = event.traits = None
+        has_traits = bool(traits)
         if not matched and not has_traits:
             self._step.counts.ignored += 1
             return
@@ -172,27 +173,27 @@ class _Run:
         time = event.time
         if profile.due < max(time, watermark):
             self._fire(profile, max(time, watermark))
-        self._add(profile, event, hashed, matched, is_new, has_traits)
+        dispatch = self._plan.dispatch(route, matched)
+        rules = dispatch.rules[is_new + 2 * has_traits]
+        self._add(profile, event, hashed, matched, dispatch, rules)
 
     def _add(
-        self, profile: Profile, event: Event, hashed: bytes, matched: int, is_new: bool, has_traits: bool
+        self,
+        profile: Profile,
+        event: Event,
+        hashed: bytes,
+        matched: int,
+        dispatch: Dispatch,
+        rules: tuple[int, ...],
     ) -> None:
-        plan = self._plan
         time = event.time
-        dispatch = plan.dispatch(plan.route(event.type), matched) if matched else None  # type: ignore[arg-type]
-        rules: tuple[int, ...] = dispatch.rules if dispatch is not None else ()
-        if has_traits:
-            rules = tuple(sorted({*rules, *plan.trait_rules}))
-        if is_new:
-            rules = tuple(sorted({*rules, *plan.awake}))
         is_late = time < profile.clock
         occasion = Occasion("late_event" if is_late else "event", event, matched)
-        adds = dispatch.adds if dispatch is not None else ()
         if is_late:
             occasion.before = {}
-            for index in plan.with_dependents(rules):
+            for index in self._plan.with_dependents(rules):
                 self._rules[index].look(profile, event, occasion)
-            if has_traits or any(summary.covers(profile, event) for summary, _ in adds):
+            if event.traits or any(summary.covers(profile, event) for summary, _ in dispatch.adds):
                 self._step.counts.late_applied += 1
             else:
                 self._step.counts.late_expired += 1
@@ -207,13 +208,12 @@ class _Run:
             known = profile.ids
             if known is None or (known[0], known[1]) < (time, event.id):
                 profile.ids = [time, event.id, event.anonymous_id]
-        if has_traits:
+        if event.traits:
             write_traits(profile, event)
-        for summary, role in adds:
+        for summary, role in dispatch.adds:
             summary.add(profile, event, role)
-        if dispatch is not None:
-            for rule in dispatch.notes:
-                rule.note(profile, event, matched)
+        for rule in dispatch.notes:
+            rule.note(profile, event, matched)
         self._evaluate(profile, profile.clock, rules, occasion)
 
     # --- time --------------------------------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ class Dispatch:
 
     adds: tuple[tuple[Summary, int], ...]
     """Summaries to update, and as what."""
-    rules: tuple[int, ...]
-    """Rules to ask."""
+    rules: tuple[tuple[int, ...], ...]
+    """Rules to ask: of a known user, of a new one, and both again where the event carries traits."""
     notes: tuple[Rule, ...]
     """Rules with an exit that such an event may fulfil."""
 
@@ -84,13 +84,13 @@ class Plan:
         """Names the definitions in every profile that is written under them."""
         self._adds = features.adds
         self._selectors: list[tuple[frozenset[str] | None, Where | None]] = features.selectors
-        self._routes: dict[Any, Route | None] = {}
+        self._routes: dict[Any, Route] = {}
         blank = blank_profile("", self.units, len(self.rules))
         self.awake = tuple(rule.index for rule in self.rules if not rule.is_quiet(blank, 0))
         """Rules to ask when a user first appears; the others could not be true of somebody unknown."""
 
-    def route(self, type_: Any) -> Route | None:
-        """The route of an event type, None if no selector can match it."""
+    def route(self, type_: Any) -> Route:
+        """The route of an event type, without selectors if none can match it."""
         try:
             return self._routes[type_]
         except KeyError:
@@ -99,7 +99,7 @@ class Plan:
                 for bit, (types, where) in enumerate(self._selectors)
                 if types is None or type_ in types
             )
-            route = Route(found) if found else None
+            route = Route(found)
             if len(self._routes) < 10_000:  # producers choose the types
                 self._routes[type_] = route
             return route
@@ -118,9 +118,14 @@ class Plan:
         if found is None:
             bits = [bit for bit in range(len(self._selectors)) if matched >> bit & 1]
             adds = tuple(dict.fromkeys(add for bit in bits for add in self._adds.get(bit, ())))
-            rules = sorted({index for bit in bits for index in self._touched.get(bit, ())})
+            touched = {index for bit in bits for index in self._touched.get(bit, ())}
+            rules = tuple(
+                tuple(sorted({*touched, *new, *traits}))
+                for traits in ((), self.trait_rules)
+                for new in ((), self.awake)
+            )
             notes = sorted({index for bit in bits for index in self._notes.get(bit, ())})
-            found = Dispatch(adds, tuple(rules), tuple(self.rules[index] for index in notes))
+            found = Dispatch(adds, rules, tuple(self.rules[index] for index in notes))
             route.dispatches[matched] = found
         return found
 
