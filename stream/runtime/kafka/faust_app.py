@@ -8,7 +8,6 @@ changelog, and the next start goes on from there.
 from __future__ import annotations
 
 import gc
-import logging
 import socket
 import sys
 from importlib.metadata import version
@@ -25,13 +24,13 @@ from stream.errors import SegstreamError
 from stream.ingest import Ingest
 from stream.metrics import CONTENT_TYPE
 from stream.runtime.kafka.connection import aiokafka_options, group_options
+from stream.runtime.kafka.journal import quiet_libraries, set_up_logging
 from stream.runtime.kafka.transport import BatchSchema, BatchTransport
 from stream.runtime.kafka.worker import Worker
 
 if TYPE_CHECKING:
     from stream.engine import Engine
 
-_QUIET = ("aiokafka", "kafka", "faust", "mode", "aiohttp.access")
 _BUFFERED_BATCHES = 4
 
 
@@ -51,7 +50,7 @@ class App(faust.App):
 
     async def on_first_start(self) -> None:
         await super().on_first_start()
-        quiet_loggers(self.settings.log.level)
+        quiet_libraries(self.settings.log)  # once more: Faust's own command has set up logging meanwhile
         spare_the_collector()
         try:
             await self.worker.start()
@@ -155,13 +154,6 @@ def _serve(app: App, worker: Worker) -> None:
         return self.json(state, status=200 if worker.ready else 503)
 
 
-def quiet_loggers(level: str) -> None:
-    """The libraries log by the record; what they say at debug level cost 16 % of a worker's time."""
-    least = logging.DEBUG if level == "debug" else logging.WARNING
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(least)
-
-
 def spare_the_collector() -> None:
     """Almost nothing here is a cycle: look for them seldom, and never among what was there at the start."""
     gc.collect()
@@ -171,7 +163,9 @@ def spare_the_collector() -> None:
 
 def execute(app: App) -> int:
     """Runs a worker's app until it is told to stop."""
-    worker = app.Worker(loglevel=app.settings.log.level, quiet=True, stdout=sys.stderr)
+    set_up_logging(app.settings.log)
+    worker = app.Worker(override_logging=False, quiet=True, stdout=sys.stderr)
+    worker.spinner = None
     try:
         worker.execute_from_commandline()
     except SystemExit as ended:
