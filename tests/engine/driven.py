@@ -168,3 +168,20 @@ def put(plan: Plan, profile: Profile, event: Event) -> bool:
     for summary, role in dispatch.adds:
         summary.add(profile, event, role)
     return covered
+
+
+def worth(
+    feature: str, events: list[Event], instant: int, key: str | None = None, ask: str = "exists(f)"
+) -> Any:
+    """The value of a feature (as `{count: a, last: 1h}`) after some events, at an instant; None if unknown."""
+    for_each = "" if key is None else "for_each: product_id, "
+    plan = compiled(
+        f"""
+events: {{a: {{type: a}}, b: {{type: b}}}}
+features: {{f: {feature}}}
+segments: {{s: {{{for_each}when: {{all: ["{ask}", {{do: a}}]}}}}}}
+"""
+    )
+    found = plan.rules[0].explain(gather(plan, events), instant, key)[0].parts[0]
+    assert found.verdict is not None or found.value is None
+    return found.value
