@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from stream.definitions.check import check
 from stream.definitions.model import Definitions
-from stream.definitions.reader import FileReader
+from stream.definitions.reader import SECTIONS, FileReader
 from stream.definitions.source import Problems, Source
 from stream.errors import DefinitionError, Problem
 
@@ -23,7 +24,7 @@ def load(paths: Iterable[str | Path]) -> Definitions:
     unreadable: list[Problem] = []
     for path in paths:
         try:
-            texts.append((str(path), Path(path).read_text("utf-8")))
+            texts.append((str(path), Path(path).read_text("utf-8-sig")))
         except UnicodeDecodeError as error:
             unreadable.append(Problem(str(path), 1, 1, f"not UTF-8 text (byte {error.start})"))
         except OSError as error:
@@ -40,17 +41,15 @@ def _read(texts: list[tuple[str, str]], unreadable: list[Problem]) -> Definition
     problems = Problems()
     problems.found.extend(unreadable)
     readers = []
+    for problem in unreadable:
+        reader = FileReader(Source(problem.file, problems))
+        reader.unread.update(SECTIONS)
+        readers.append(reader)
     for name, text in texts:
         reader = FileReader(Source(name, problems))
         reader.read(text)
         readers.append(reader)
-    definitions = check(
-        [selector for reader in readers for selector in reader.selectors],
-        [feature for reader in readers for feature in reader.features],
-        [segment for reader in readers for segment in reader.segments],
-        [ladder for reader in readers for ladder in reader.ladders],
-        problems,
-    )
+    definitions = check(readers, problems)
     if problems.errors:
         raise DefinitionError(problems.errors)
-    return definitions
+    return replace(definitions, warnings=tuple(problems.warnings))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput
+from lark.exceptions import UnexpectedInput
 
 from stream.definitions.model import (
     Arithmetic,
@@ -21,31 +22,37 @@ from stream.definitions.model import (
     Name,
     Place,
 )
+from stream.definitions.source import suggest_duration
 from stream.durations import parse_duration
 
 _ESCAPE = re.compile(r"\\(.)")
-_MEANINGS = {
-    "COMPARATOR": "a comparison",
-    "NUMBER": "a number",
-    "DURATION": "a duration",
-    "STRING": "a string",
-    "NAME": "a name",
-    "PATH": "a name",
-    "SIGN": "+ or -",
-    "FACTOR": "* or /",
-    "LPAR": "(",
-    "RPAR": ")",
-    "LSQB": "[",
-    "RSQB": "]",
-    "COMMA": ",",
-    "$END": "the end",
-}
+_WORD = re.compile(r"[\w.]+")
+_STRING = re.compile(r"'([^'\\\n]|\\.)*'|\"([^\"\\\n]|\\.)*\"")
+_DEEPEST = 100
+_VALUES = {"NAME", "PATH", "NUMBER", "DURATION", "STRING"}
+_OPERATORS = {"AND", "OR", "COMPARATOR", "SIGN", "FACTOR"}
+_CLOSINGS = {"RPAR": "`)`", "RSQB": "`]`", "COMMA": "`,`"}
 _HINTS = {
     "=": "use == to compare",
     "&": "use `and`",
     "|": "use `or`",
     "!": "use `not`, or != to compare",
+    "%": "there is no remainder, and a percentage is a number: 10% is 0.1",
+    "^": "there are no powers; multiply",
+    "≥": "write >=",
+    "≤": "write <=",
+    "≠": "write !=",
+    "{": "a condition in braces stands outside the quotes",
 }
+_WORDS = {
+    "between": "write `x >= 1 and x <= 5`",
+    "is": "use == to compare",
+    "like": "texts can only be equal, or one of a list: `x in ['a', 'b']`",
+    "contains": "use `in` the other way round: `x in ['a', 'b']`",
+    "within": "a window belongs to the feature: `last: 7d`",
+    "during": "a window belongs to the feature: `last: 7d`",
+}
+_CURLY = "“”‘’„`"
 
 
 class ExpressionError(ValueError):
@@ -62,73 +69,99 @@ def _parser() -> Lark:
     return Lark(grammar, parser="lalr", propagate_positions=True, maybe_placeholders=False)
 
 
-def parse_expression(text: str, file: str, line: int, column: int) -> Expression:
-    """The tree of `text`, whose first character stands at `line` and `column` of `file`."""
+def parse_expression(text: str, locate: Callable[[int], Place]) -> Expression:
+    """The tree of `text`; `locate` tells where in a file its characters stand."""
     if not text.strip():
         raise ExpressionError("expected an expression, found nothing", 0)
     try:
         tree = _parser().parse(text)
     except UnexpectedInput as error:
         raise _explain(text, error) from None
-    return _Builder(text, file, line, column).build(tree)
+    return _Builder(locate).build(tree)
 
 
 def _explain(text: str, error: UnexpectedInput) -> ExpressionError:
     token = getattr(error, "token", None)
-    at_end = token is not None and token.type == "$END"
-    offset = len(text) if at_end else getattr(error, "pos_in_stream", 0)
-    if at_end:
-        return ExpressionError("the expression ends too early; expected " + _expected(error), offset)
-    found = str(token) if token is not None else text[offset]
+    names = set(getattr(error, "accepts", None) or getattr(error, "expected", None) or ())
+    names |= set(getattr(error, "allowed", None) or ())
+    expected = _expected(names, text[: getattr(error, "pos_in_stream", None) or len(text)])
+    if token is not None and token.type == "$END":
+        return ExpressionError(f"the expression ends too early; expected {expected}", len(text.rstrip()))
+    offset: int = getattr(error, "pos_in_stream", 0)
+    word = _WORD.match(text, offset)
+    string = _STRING.match(text, offset)
+    found = word[0] if word else string[0] if string else text[offset]
+    hint = _hint(text, offset, found, names)
+    return ExpressionError(hint or f"unexpected `{found}`; expected {expected}", offset)
+
+
+def _hint(text: str, offset: int, found: str, expected: set[str]) -> str:
+    """What is wrong, where it is one of the usual slips."""
+    before, first = text[:offset].rstrip(), found[0]
+    if first in _CURLY:
+        return f"unexpected `{found}`; use straight quotes: 'text'"
+    if found in ("'", '"'):
+        return "the string that starts here does not end"
+    if text[offset : offset + 2] == "<>":
+        return "unexpected `<>`; use != to compare"
+    if before.endswith("<") and first == ">":
+        return "unexpected `<>`; use != to compare"
     if found in _HINTS:
-        return ExpressionError(f"unexpected `{found}`; {_HINTS[found]}", offset)
-    if isinstance(error, UnexpectedCharacters) and text[offset].isdigit():
-        word = re.match(r"[\w.]+", text[offset:])
-        written = word[0] if word else found
-        return ExpressionError(
-            f"`{written}` is neither a number nor a duration like 90s, 30m, 2h, 7d, 4w", offset
-        )
-    if isinstance(error, UnexpectedCharacters) and found in "'\"":
-        return ExpressionError("the string that starts here does not end", offset)
-    if token is not None and token.type == "COMPARATOR":
-        return ExpressionError(
-            f"unexpected `{found}`: comparisons do not chain, write `a < b and b < c`", offset
-        )
-    return ExpressionError(f"unexpected `{found}`; expected {_expected(error)}", offset)
+        return f"unexpected `{found}`; {_HINTS[found]}"
+    if found.lower() in ("and", "or", "not", "in") and found != found.lower():
+        return f"unexpected `{found}`; write `{found.lower()}` in small letters"
+    number = re.search(r"(?<![\w.])\d+(\.\d+)?$", before)
+    if number and found.isalpha() and (hint := suggest_duration(f"{number[0]} {found}")):
+        return f"`{number[0]} {found}` is no duration{hint}"
+    if found.lower() in _WORDS:
+        return f"unexpected `{found}`; {_WORDS[found.lower()]}"
+    if first.isdigit() and not found.isdigit():
+        hint = suggest_duration(found)
+        return f"`{found}` is neither a number nor a duration like 90s, 30m, 2h, 7d, 4w{hint}"
+    if found == "," and number and re.match(r",\d{3}\b", text[offset:]):
+        return f"unexpected `,`; write the number without it: {number[0]}{text[offset + 1 : offset + 4]}"
+    if found in (")", "]"):
+        return f"unexpected `{found}`; nothing is open that it could close" if not expected & _VALUES else ""
+    if first in "<>=!" and not expected & {*_VALUES, "COMPARATOR"}:
+        comparator = re.match(r"[<>=!]=?", text[offset:])
+        written = comparator[0] if comparator else first
+        return f"unexpected `{written}`: comparisons do not chain, write `a < b and b < c`"
+    return ""
 
 
-def _expected(error: UnexpectedInput) -> str:
-    names = (
-        getattr(error, "accepts", None)
-        or getattr(error, "expected", None)
-        or getattr(error, "allowed", None)
-        or ()
-    )
-    meanings = {_MEANINGS.get(name, f"`{name.lower()}`") for name in names}
-    return " or ".join(sorted(meanings)) or "something else"
+def _expected(names: set[str], before: str) -> str:
+    """The tokens that could follow, as one says them."""
+    said = []
+    if names & _VALUES:
+        said.append("a value")
+    elif names & _OPERATORS:
+        said.append("an operator")
+    if "LSQB" in names:
+        said.append("a list like ['a', 'b']")
+    open_ = {"RPAR": before.count("(") > before.count(")"), "RSQB": before.count("[") > before.count("]")}
+    open_["COMMA"] = any(open_.values())
+    said += [text for name, text in _CLOSINGS.items() if name in names and open_[name]]
+    return " or ".join(said) or "the end"
 
 
 class _Builder:
     """Turns lark's tree into the model, placing every node."""
 
-    def __init__(self, text: str, file: str, line: int, column: int) -> None:
-        self._text = text
-        self._file = file
-        self._line = line
-        self._column = column
+    def __init__(self, locate: Callable[[int], Place]) -> None:
+        self._locate = locate
+        self._depth = 0
 
     def _place(self, node: Tree[Any] | Token) -> Place:
         position = node.start_pos if isinstance(node, Token) else node.meta.start_pos
-        before = self._text[: position or 0]
-        lines = before.count("\n")
-        column = self._column + len(before) if lines == 0 else len(before) - before.rfind("\n")
-        return Place(self._file, self._line + lines, column)
+        return self._locate(position or 0)
 
-    def build(self, node: Tree[Any] | Token) -> Expression:
-        if isinstance(node, Token):
-            raise AssertionError(f"the grammar leaves a bare token: {node!r}")
+    def build(self, node: Tree[Any]) -> Expression:
+        if self._depth >= _DEEPEST:
+            raise ExpressionError(f"nested more than {_DEEPEST} deep", node.meta.start_pos)
+        self._depth += 1
         build = getattr(self, f"_{node.data}")
         result: Expression = build(node, node.children)
+        self._depth -= 1
         return result
 
     def _disjunction(self, node: Tree[Any], children: list[Any]) -> Expression:
