@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from stream.definitions.advice import advise
 from stream.definitions.check import check
 from stream.definitions.model import Definitions
 from stream.definitions.reader import SECTIONS, FileReader
@@ -52,4 +53,5 @@ def _read(texts: list[tuple[str, str]], unreadable: list[Problem]) -> Definition
     definitions = check(readers, problems)
     if problems.errors:
         raise DefinitionError(problems.errors)
+    advise(definitions, problems)
     return replace(definitions, warnings=tuple(problems.warnings))
