@@ -43,7 +43,11 @@ from stream.state import MemoryStore, Store
 @click.option("--dead-letters", metavar="FILE", help="Records that could not be read.")
 @click.option("--members", metavar="FILE", help="The last change of every membership.")
 @click.option("--stats", metavar="FILE", help="Counts, as JSON.")
-@click.option("--state", metavar="DIR", help="Keep users in RocksDB in this folder rather than in memory.")
+@click.option(
+    "--state",
+    metavar="DIR",
+    help="Keep users in RocksDB in this folder, and go on from what an earlier replay left there.",
+)
 @click.option("--until", type=INSTANT, help="Where to end.  [default: the largest event time]")
 @config_option
 @click.option("--lateness", type=DURATION, help="How long the watermark waits.  [default: 0s]")
@@ -108,7 +112,7 @@ def replay(
             batch_size=batch_size,
             until=until,
             max_event_bytes=settings.max_event_bytes if settings else 256 << 10,
-            store=_rocks(Path(state)) if state else lambda partition: MemoryStore(),
+            store=_rocks(Path(state), partitions or 1) if state else lambda partition: MemoryStore(),
             on_dead_letter=_keep(letters, reasons),
         )
         files.callback(run.runtime.close)
@@ -133,17 +137,24 @@ def _times(settings: Settings | None) -> TimeSettings:
     return TimeSettings(clock.lateness, clock.clock_skew, clock.idle_after, clock.dedup_window)
 
 
-def _rocks(folder: Path) -> Callable[[int], Store]:
+def _rocks(folder: Path, partitions: int) -> Callable[[int], Store]:
+    """Stores in a folder. What an earlier replay left there is continued, as a worker continues after a restart."""
     from stream.state.rocks import RocksStore  # loads RocksDB
 
-    if folder.exists() and any(folder.iterdir()):
+    found = sorted(place.name for place in folder.iterdir()) if folder.exists() else []
+    if found != [str(number) for number in range(len(found))]:
         raise OperatorError(
-            f"{folder} is not empty: a replay starts from nothing, so name another or remove it"
+            f"{folder} is no state of a replay: name an empty folder, or one that a replay left"
+        )
+    if found and len(found) != partitions:
+        raise OperatorError(
+            f"{folder} holds the state of {len(found)} partitions: go on with `--partitions {len(found)}`, or name "
+            "another folder"
         )
 
     def open_store(partition: int) -> Store:
         place = folder / str(partition)
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         return RocksStore(place)
 
     return open_store

@@ -118,9 +118,36 @@ def test_users_can_be_kept_in_rocksdb(log: Path, segments: Path, tmp_path: Path)
     assert on_disk.exit_code == 0, on_disk.output
     assert on_disk.stdout == in_memory.stdout
     assert sorted(place.name for place in state.iterdir()) == ["0", "1", "2"]
-    again = replay(log, *options, "--state", state)
-    assert again.exit_code == 3
-    assert "is not empty" in again.stderr
+    other = replay(log, "--segments", segments, "--state", state)
+    assert other.exit_code == 3
+    assert "--partitions 3" in other.stderr
+
+
+def test_a_state_is_continued_under_other_definitions(log: Path, segments: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    first = replay(log, "--segments", segments, "--state", state)
+    assert types(first.stdout) == ["entered", "retracted"]
+    later = tmp_path / "later.jsonl"
+    lines = [
+        event("b", "product_added", 100),
+        event("c", "product_added", 110),
+        event("d", "page_viewed", 115),
+    ]
+    later.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    second = replay(later, "--segments", segments, "--state", state)
+    assert types(second.stdout) == []
+    segments.write_text(DEFINITIONS.replace("30m", "10m"), encoding="utf-8")
+    third = replay(later, "--segments", segments, "--state", state)
+    told = [json.loads(line) for line in third.stdout.splitlines() if line.startswith("{")]
+    assert [(c["user"]["id"], c["cause"], c["policy"]["suppressed_by"]) for c in told] == [
+        ("b", "definition_change", ["backfill"])
+    ]
+
+
+def test_a_folder_with_anything_else_is_no_state(log: Path, segments: Path, tmp_path: Path) -> None:
+    result = replay(log, "--segments", segments, "--state", tmp_path)
+    assert result.exit_code == 3
+    assert "no state of a replay" in result.stderr
 
 
 @pytest.mark.parametrize(
