@@ -18,6 +18,7 @@ its instance or tier, cause, the event that caused it, and as JSON any other par
 
 A line without a day is of the day of the line before it, the first line of Monday, 2 November 2026. Times are UTC.
 Without a user it is `u1`. Events are `e1`, `e2`, … unless they say otherwise.
+`×100 every 10s` at the end of an event repeats it; `#` in its JSON is the number of the repetition, from 0.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from typing import Any
 from stream.definitions import load
 from stream.durations import parse_duration
 from stream.engine import TimeSettings, compile_plan
+from stream.instants import format_instant, parse_instant
 from stream.replay import Log, Replay
 from stream.state import MemoryStore
 from tests.test_docs import Block, blocks_of
 
 FIRST_DAY = "2026-11-02"
 _TIME = re.compile(r"(?:((?:\d{4}-)?\d\d-\d\d)\s+)?(\d\d:\d\d(?::\d\d(?:\.\d{3})?)?)(?=\s|$)\s*")
+_REPEAT = re.compile(r"\s+×(\d+) every (\w+)\s*$")
 _USER = re.compile(r"([\w-]+):\s+")
 _CHANGE = re.compile(r"(entered|exited|moved|renewed|retracted)\s+(\w+)(?:\[(.*?)\])?(?:\s+(.*))?")
 _CAUSES = ("event", "timer", "late_event", "evicted", "definition_change")
@@ -157,19 +160,25 @@ def events_of(block: Block, before: int = 0) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, lines)
         return
     days = Days()
-    for number, line in enumerate(lines, before + 1):
+    number = before
+    for line in lines:
         time, rest = days.read(line)
         user = _USER.match(rest)
         rest = rest[user.end() :] if user else rest
-        type_, _, more = rest.partition(" ")
-        event: dict[str, Any] = {"type": type_, "time": time}
-        if type_ != "clock_advanced":
-            event.update(id=f"e{number}", user_id=user[1] if user else "u1")
-        event.update(json.loads(more) if more.strip() else {})
-        received = event.get("received_at")
-        if received is not None and "T" not in received:
-            event["received_at"] = days.instant(received)
-        yield event
+        repeat = _REPEAT.search(rest)
+        rest = rest[: repeat.start()] if repeat else rest
+        type_, _, more = rest.strip().partition(" ")
+        for index in range(int(repeat[1]) if repeat else 1):
+            number += 1
+            start = parse_instant(time) + (index * parse_duration(repeat[2]) if repeat else 0)
+            event: dict[str, Any] = {"type": type_, "time": format_instant(start)}
+            if type_ != "clock_advanced":
+                event.update(id=f"e{number}", user_id=user[1] if user else "u1")
+            event.update(json.loads(more.replace("#", str(index))) if more else {})
+            received = event.get("received_at")
+            if received is not None and "T" not in received:
+                event["received_at"] = days.instant(received)
+            yield event
 
 
 def expected_of(block: Block) -> list[Expected]:
