@@ -58,6 +58,7 @@ class Partition:
         self.due = {user: json.loads(data)["due"] for user, data in profiles.scan()}
         self.members = {"third": len(self.due)}
         self.tiers: dict[tuple[str, str], int] = {}
+        self.generation = 1
 
     @property
     def users(self) -> int:
@@ -80,7 +81,7 @@ class Partition:
 
 
 class FakeEngine:
-    def open(self, profiles: Profiles, marker: bytes | None) -> Partition:
+    def open(self, profiles: Profiles, marker: bytes | None, *, generation: int | None = None) -> Partition:
         return Partition(profiles, marker)
 
     def step(self, partition: Partition, events: Sequence[Event], next_offset: int) -> Step:
