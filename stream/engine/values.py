@@ -166,6 +166,9 @@ class Distinct(Count):
 
     __slots__ = ()
 
+    def only_falls(self) -> bool:
+        return False  # an estimate of more than 256 may become an exact 256
+
     def of_cell(self, cell: Cell, instant: int, until: int) -> Answer:
         hashes = cell[HASHES]
         if len(hashes) <= DISTINCT:

@@ -244,10 +244,15 @@ def insert(
     if not times or time > times[-1]:
         at = len(times)
     else:
+        # Of one millisecond by id, else by value: which of them folds into a pane must not depend on arrival.
         at = bisect_right(times, time)
-        if ids is not None:
-            while at and times[at - 1] == time and ids[at - 1] > event_id:
-                at -= 1
+        while at and times[at - 1] == time:
+            if ids is not None:
+                if ids[at - 1] < event_id:
+                    break
+            elif values is None or values[at - 1] <= value:
+                break
+            at -= 1
     times.insert(at, time)
     if values is not None:
         values.insert(at, value)
