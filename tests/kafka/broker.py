@@ -222,6 +222,7 @@ def main() -> int:
     if reason is not None:
         print(f"no broker here: {reason}", file=sys.stderr)
         return 3
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: the broker must not stay behind
     folder = options.data or Path(tempfile.mkdtemp(prefix="segstream-broker-"))
     broker = Broker(folder, port=options.port, heap=options.heap)
     try:
