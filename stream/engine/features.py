@@ -75,6 +75,8 @@ class FeatureCompiler:
         self.keys: list[str] = []
         self.covered: set[int] = set()
         self.adds: dict[int, list[tuple[Summary, int]]] = {}
+        self.asked: set[int] = set()
+        """Slots of the summaries asked for since this was last emptied."""
         self.extra_fields: set[str] = set()
 
     def bit(self, reference: Reference) -> int:
@@ -108,6 +110,7 @@ class FeatureCompiler:
             self.keys.append(key)
             for reference, role in feeds:
                 self.adds.setdefault(self.bit(reference), []).append((summary, role))
+        self.asked.add(self._slots[key].slot)
         return self._slots[key]
 
     # --- shared summaries --------------------------------------------------------------------------------------------

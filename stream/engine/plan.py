@@ -52,12 +52,15 @@ class Plan:
         self._touched: dict[int, set[int]] = {}
         self._notes: dict[int, set[int]] = {}
         trait_rules = []
+        needs = []
         for name in definitions.order:
+            features.asked = set()
             compiler = RuleCompiler(
                 features, rules, definitions.segments.get(name) or definitions.ladders[name]
             )
             rule = compiler.compile()
             rules.append(rule)
+            needs.append(frozenset(features.asked))
             for other in sorted(compiler.refers_to):
                 rules[other].dependents = (*rules[other].dependents, rule.index)
             for bit in compiler.touched_by:
@@ -73,6 +76,10 @@ class Plan:
         self.keys = tuple(features.keys)
         """Of each summary the key that names its state, by slot."""
         self.units = len(self.keys)
+        by_slot = {summary.slot: summary for adds in features.adds.values() for summary, _ in adds}
+        self.summaries: tuple[Summary, ...] = tuple(by_slot[slot] for slot in range(self.units))
+        self.needs = tuple(needs)
+        """Of each rule the slots of the summaries that it reads."""
         self.covered = frozenset(features.covered)
         """Slots of summaries that are asserted to have seen everything."""
         self.extra_fields = frozenset(features.extra_fields)
@@ -103,6 +110,12 @@ class Plan:
             if len(self._routes) < 10_000:  # producers choose the types
                 self._routes[type_] = route
             return route
+
+    def types_of(self, rule: int) -> frozenset[str] | None:
+        """Types of the events that concern a rule, None for all."""
+        bits = [bit for bit, touched in self._touched.items() if rule in touched]
+        types = [self._selectors[bit][0] for bit in bits]
+        return None if None in types else frozenset().union(*(one for one in types if one is not None))
 
     def with_dependents(self, rules: Iterable[int]) -> list[int]:
         """The rules and all that refer to them, directly or not."""

@@ -131,22 +131,22 @@ class Cells(Summary):
 class CellSummary(Cells):
     """Lifetime: one cell."""
 
-    __slots__ = ("_read", "_shape")
+    __slots__ = ("_read", "shape")
 
     def __init__(self, slot: int, shape: Shape, read: Reader | None, table: Table | None = None) -> None:
         super().__init__(slot, table)
-        self._shape = shape
+        self.shape = shape
         self._read = read
 
     def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
         value = None
         if self._read is not None:
-            value = self._shape.convert(self._read(event))
+            value = self.shape.convert(self._read(event))
             if value is None:
                 return state
         if state is None:
-            return self._shape.new(event.time, event.id, value)
-        self._shape.add(state, event.time, event.id, value)
+            return self.shape.new(event.time, event.id, value)
+        self.shape.add(state, event.time, event.id, value)
         return state
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
@@ -156,40 +156,40 @@ class CellSummary(Cells):
 class WindowSummary(Cells):
     """A window: its newest entries, and panes for what is older, as [times, values, ids, panes]."""
 
-    __slots__ = ("_read", "_shape", "_window")
+    __slots__ = ("_read", "shape", "window")
 
     def __init__(
         self, slot: int, shape: Shape, read: Reader | None, window: Window, table: Table | None = None
     ) -> None:
         super().__init__(slot, table)
-        self._shape = shape
+        self.shape = shape
         self._read = read
-        self._window = window
+        self.window = window
 
     def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
         value = None
         if self._read is not None:
-            value = self._shape.convert(self._read(event))
+            value = self.shape.convert(self._read(event))
             if value is None:
                 return state
         if state is None:
-            shape = self._shape
+            shape = self.shape
             state = [[], [] if shape.keeps_values else None, [] if shape.keeps_ids else None, []]
-        insert(state, self._window, self._shape, event.time, event.id, value, clock)
+        insert(state, self.window, self.shape, event.time, event.id, value, clock)
         return state
 
     def covers(self, profile: Profile, event: Event) -> bool:
-        return bool(event.time >= self._window.cut(profile.clock))
+        return bool(event.time >= self.window.cut(profile.clock))
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
         state = self.state(profile, key)
         if state is None:
             return None, FOREVER
         times, values, ids, panes = state
-        low, high, inside, until = self._window.select(times, panes, instant, profile)
+        low, high, inside, until = self.window.select(times, panes, instant, profile)
         cell: Cell | None = None
         if low < high:
-            shape = self._shape
+            shape = self.shape
             if shape is TIMES:
                 cell = [high - low, times[low], times[high - 1]]
             elif shape is SUMS:
@@ -200,7 +200,7 @@ class WindowSummary(Cells):
             if cell is None:
                 cell = list(pane)
             else:
-                self._shape.merge(cell, pane)
+                self.shape.merge(cell, pane)
         return cell, until
 
 
@@ -212,7 +212,7 @@ class NewestSummary(Cells):
     forgotten once 257 smaller ones are not older: whenever it is inside, so are they.
     """
 
-    __slots__ = ("_fold", "_is_sample", "_window")
+    __slots__ = ("_fold", "is_sample", "window")
 
     TIDY = 512
 
@@ -226,13 +226,13 @@ class NewestSummary(Cells):
     ) -> None:
         super().__init__(slot, table)
         self._fold = fold
-        self._is_sample = is_sample
+        self.is_sample = is_sample
         """Whether the values are hashes, of which the smallest speak for all."""
-        self._window = window
+        self.window = window
 
     def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
         value = self._fold(event)
-        cut = self._window.cut(clock)
+        cut = self.window.cut(clock)
         if value is None or event.time < cut:
             return state
         newest, limit = state = [{}, self.TIDY] if state is None else state
@@ -240,13 +240,13 @@ class NewestSummary(Cells):
             newest[value] = event.time
             if len(newest) >= limit:
                 state[0] = newest = {value: time for value, time in newest.items() if time >= cut}
-                if self._is_sample:
+                if self.is_sample:
                     state[0] = newest = undominated(newest, DISTINCT + 1)
                 state[1] = max(self.TIDY, 2 * len(newest))
         return state
 
     def covers(self, profile: Profile, event: Event) -> bool:
-        return bool(event.time >= self._window.cut(profile.clock))
+        return bool(event.time >= self.window.cut(profile.clock))
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
         """[n of values inside, oldest of their times, newest, their smallest hashes]."""
@@ -255,11 +255,11 @@ class NewestSummary(Cells):
             return None, FOREVER
         pairs = sorted((time, value) for value, time in state[0].items())
         times = [time for time, _ in pairs]
-        low, high, _, until = self._window.select(times, [], instant, profile)
+        low, high, _, until = self.window.select(times, [], instant, profile)
         if low == high:
             return None, until
         smallest = (
-            nsmallest(DISTINCT + 1, [value for _, value in pairs[low:high]]) if self._is_sample else None
+            nsmallest(DISTINCT + 1, [value for _, value in pairs[low:high]]) if self.is_sample else None
         )
         return [high - low, times[low], times[high - 1], smallest], until
 
@@ -387,17 +387,17 @@ class PairSummary(Summary):
 class StepsSummary(Summary):
     """The newest 64 events of each role of a longer sequence, as one sorted [time, id, time, id, …] per role."""
 
-    __slots__ = ("_roles",)
+    __slots__ = ("roles",)
 
     CAPACITY = 64
 
     def __init__(self, slot: int, roles: int, table: Table | None = None) -> None:
         super().__init__(slot, table)
-        self._roles = roles
+        self.roles = roles
 
     def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
         if state is None:
-            state = [[] for _ in range(self._roles)]
+            state = [[] for _ in range(self.roles)]
         entries = state[role]
         at = len(entries)
         while at and (entries[at - 2], entries[at - 1]) > (event.time, event.id):
