@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stream.engine.duplicates import hash_id, is_known, remember
 from stream.engine.membership import Decision, Occasion
@@ -33,7 +34,7 @@ from stream.engine.partition import Partition, Profiles, Step
 from stream.engine.plan import Dispatch, Plan
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.records import dress
-from stream.engine.traits import write_traits
+from stream.engine.traits import leaves_of, write_traits
 from stream.errors import OperatorError
 from stream.events import CLOCK_ADVANCED, Event
 
@@ -151,9 +152,8 @@ class _Run:
             if where is None or where(event) is True:
                 matched |= bit
         traits = event.traits
-        if type(traits) is not dict:
-            traits = event.traits = None
-        has_traits = bool(traits)
+        leaves = leaves_of(traits) if type(traits) is dict else []
+        has_traits = bool(leaves)
         if not matched and not has_traits:
             self._step.counts.ignored += 1
             return
@@ -169,13 +169,13 @@ class _Run:
             self._step.counts.duplicates += 1
             return
         self._mark_dirty(profile)
-        self._bytes += _GROWTH + 8 * len(event.id) + (300 * len(traits) if has_traits else 0)
+        self._bytes += _GROWTH + 8 * len(event.id) + 300 * len(leaves)
         time = event.time
         if profile.due < max(time, watermark):
             self._fire(profile, max(time, watermark))
         dispatch = self._plan.dispatch(route, matched)
         rules = dispatch.rules[is_new + 2 * has_traits]
-        self._add(profile, event, hashed, matched, dispatch, rules)
+        self._add(profile, event, hashed, matched, leaves, dispatch, rules)
 
     def _add(
         self,
@@ -183,6 +183,7 @@ class _Run:
         event: Event,
         hashed: bytes,
         matched: int,
+        leaves: list[tuple[str, Any]],
         dispatch: Dispatch,
         rules: tuple[int, ...],
     ) -> None:
@@ -193,7 +194,7 @@ class _Run:
             occasion.before = {}
             for index in self._plan.with_dependents(rules):
                 self._rules[index].look(profile, event, occasion)
-            if event.traits or any(summary.covers(profile, event) for summary, _ in dispatch.adds):
+            if leaves or any(summary.covers(profile, event, role) for summary, role in dispatch.adds):
                 self._step.counts.late_applied += 1
             else:
                 self._step.counts.late_expired += 1
@@ -208,8 +209,8 @@ class _Run:
             known = profile.ids
             if known is None or (known[0], known[1]) < (time, event.id):
                 profile.ids = [time, event.id, event.anonymous_id]
-        if event.traits:
-            write_traits(profile, event)
+        if leaves:
+            write_traits(profile, event, leaves)
         for summary, role in dispatch.adds:
             summary.add(profile, event, role)
         for rule in dispatch.notes:

@@ -97,7 +97,7 @@ class Summary:
         """The state with an event more; None is the state of nothing."""
         raise AssertionError("every summary defines this")
 
-    def covers(self, profile: Profile, event: Event) -> bool:
+    def covers(self, profile: Profile, event: Event, role: int) -> bool:
         """Whether what is kept still reaches back to the time of an event about to be added."""
         return True
 
@@ -178,7 +178,7 @@ class WindowSummary(Cells):
         insert(state, self.window, self.shape, event.time, event.id, value, clock)
         return state
 
-    def covers(self, profile: Profile, event: Event) -> bool:
+    def covers(self, profile: Profile, event: Event, role: int) -> bool:
         return bool(event.time >= self.window.cut(profile.clock))
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
@@ -245,7 +245,7 @@ class NewestSummary(Cells):
                 state[1] = max(self.TIDY, 2 * len(newest))
         return state
 
-    def covers(self, profile: Profile, event: Event) -> bool:
+    def covers(self, profile: Profile, event: Event, role: int) -> bool:
         return bool(event.time >= self.window.cut(profile.clock))
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
@@ -320,7 +320,7 @@ class DecaySummary(Summary):
         cell[0] += 1
         cell[1] = clip(cell[1] + weight)
 
-    def covers(self, profile: Profile, event: Event) -> bool:
+    def covers(self, profile: Profile, event: Event, role: int) -> bool:
         return bool(event.time // self.half_life > profile.clock // self.half_life - self.PANES)
 
     def weigh(self, state: Any, instant: int) -> tuple[int, float]:
@@ -407,13 +407,13 @@ class StepsSummary(Summary):
             del entries[:2]
         return state
 
-    def covers(self, profile: Profile, event: Event) -> bool:
-        if self.table is not None:
-            return True
-        state: list[list[Any]] | None = profile.units[self.slot]
-        if state is None:
-            return True
-        return any(len(flat) < 2 * self.CAPACITY or event.time >= flat[0] for flat in state)
+    def covers(self, profile: Profile, event: Event, role: int) -> bool:
+        keys = (None,) if self.table is None else self.table.keys_of(event)
+        states = [self.state(profile, key) for key in keys]
+        return any(
+            state is None or len(state[role]) < 2 * self.CAPACITY or event.time >= state[role][0]
+            for state in states
+        )
 
 
 class LinesSummary(Summary):

@@ -16,24 +16,35 @@ CAPACITY = 256
 """Leaves kept per user, the newest writes."""
 
 
-def write_traits(profile: Profile, event: Event) -> None:
-    """Adds the event's traits, which must be a non-empty object."""
+def leaves_of(traits: dict[str, Any]) -> list[tuple[str, Any]]:
+    """(path, value) of the leaves of an event's traits, as many as a user can have."""
+    found: list[tuple[str, Any]] = []
+    _gather(traits, "", found)
+    return found
+
+
+def _gather(node: dict[str, Any], prefix: str, found: list[tuple[str, Any]]) -> None:
+    for name, value in node.items():
+        if len(found) >= CAPACITY:
+            return
+        if type(value) is dict:
+            _gather(value, f"{prefix}{name}.", found)
+        else:
+            found.append((prefix + name, value))
+
+
+def write_traits(profile: Profile, event: Event, leaves: list[tuple[str, Any]]) -> None:
+    """Adds the leaves of an event's traits."""
     traits = profile.traits
-    _write(traits, event.traits, "", event.time, event.id)
+    _write(traits, leaves, event.time, event.id)
     if len(traits) > CAPACITY:
-        for _, _, path in sorted((entry[0], entry[1], path) for path, entry in traits.items())[
-            : len(traits) - CAPACITY
-        ]:
+        oldest = sorted((entry[0], entry[1], path) for path, entry in traits.items())
+        for _, _, path in oldest[: len(traits) - CAPACITY]:
             del traits[path]
 
 
-def _write(traits: dict[str, list[Any]], node: dict[str, Any], prefix: str, time: int, event_id: str) -> None:
-    for name, value in node.items():
-        path = prefix + name
-        if type(value) is dict:
-            if value:
-                _write(traits, value, path + ".", time, event_id)
-            continue
+def _write(traits: dict[str, list[Any]], leaves: list[tuple[str, Any]], time: int, event_id: str) -> None:
+    for path, value in leaves:
         known = traits.get(path)
         if known is not None and (known[0], known[1]) > (time, event_id):
             continue

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream.engine.profile import blank_profile
-from stream.engine.traits import CAPACITY, write_traits
+from stream.engine.traits import CAPACITY, leaves_of, write_traits
 from tests.engine.driven import Driven, T, happened
 
 Write = tuple[int, str, dict[str, Any]]
@@ -19,7 +19,7 @@ def known(*writes: Write) -> dict[str, Any]:
     for order in (writes, writes[::-1]):
         profile = blank_profile("u", 0, 0)
         for time, event_id, traits in order:
-            write_traits(profile, happened("t", time, id=event_id, traits=traits))
+            write_traits(profile, happened("t", time, id=event_id), leaves_of(traits))
         found.append({path: entry[2] for path, entry in profile.traits.items() if entry[2] is not None})
     assert found[0] == found[1]
     return found[0]
@@ -51,7 +51,7 @@ def test_writes(writes: list[Write], leaves: dict[str, Any]) -> None:
 def test_no_more_than_256_leaves_are_kept_the_newest_writes() -> None:
     profile = blank_profile("u", 0, 0)
     for n in range(CAPACITY + 10):
-        write_traits(profile, happened("t", n, id=f"e{n}", traits={f"x{n}": n}))
+        write_traits(profile, happened("t", n, id=f"e{n}"), [(f"x{n}", n)])
     assert sorted(profile.traits) == sorted(f"x{n}" for n in range(10, CAPACITY + 10))
 
 
@@ -70,3 +70,8 @@ segments:
     assert run.feed(happened("x", T + 2000, traits={"city": None})) == [], "unknown ends nothing"
     assert run.feed(happened("x", T + 3000, traits={"city": "Busan"})) == ["seoul exited @ 00:00:03"]
     assert run.feed(happened("x", T + 2500, traits={"city": "Seoul"})) == [], "an older write comes too late"
+
+
+def test_an_event_brings_no_more_leaves_than_a_user_can_have() -> None:
+    wide = {f"x{n}": {"a": n, "b": n} for n in range(10_000)}
+    assert len(leaves_of(wide)) == CAPACITY
