@@ -13,7 +13,7 @@ from stream.definitions import model
 from stream.definitions.canonical import Canon, field_form
 from stream.definitions.check import names_of
 from stream.definitions.model import Definitions, Reference
-from stream.engine import cells, values, windows
+from stream.engine import cells, shares, values, windows
 from stream.engine.attachments import lines_of
 from stream.engine.calendar import Periods
 from stream.engine.keys import compile_days, compile_fold, compile_keys, present, times_keys, with_keys
@@ -222,7 +222,7 @@ class FeatureCompiler:
         count = self.cells(
             feature, cells.TIMES, window, None if read is None else present(read), by, "present"
         )
-        return values.Gate(value, count, feature.min_n, recent)
+        return shares.Gate(value, count, feature.min_n, recent)
 
     def _compare_keys(self, feature: model.Feature, recent: RecentSummary) -> Value:
         """`share` and `top`."""
@@ -231,17 +231,17 @@ class FeatureCompiler:
         window = self.window(feature, feature.by)
         one = read or (lambda event: 1)
         part = self.cells(feature, cells.SUMS, window, one, feature.by, "part")
-        value: Value = values.Top(feature.name, part, recent)
+        value: Value = shares.Top(feature.name, part, recent)
         if feature.aggregate == "share":
             total = self.cells(
                 feature, cells.SUMS, window, times_keys(one, keys_of), None, f"pairs by {feature.by}"
             )
-            value = values.Share(feature.name, part, total, recent)
+            value = shares.Share(feature.name, part, total, recent)
         if not feature.min_n:
             return value
         events = times_keys(one, keys_of)
         count = self.cells(feature, cells.TIMES, window, present(events), None, f"events by {feature.by}")
-        return values.Gate(value, count, feature.min_n, recent)
+        return shares.Gate(value, count, feature.min_n, recent)
 
     def _decay(self, feature: model.Feature, recent: RecentSummary) -> Value:
         read, length = self._read(feature), feature.window.length
@@ -253,11 +253,11 @@ class FeatureCompiler:
             feeds,
         )
         if feature.aggregate not in ("share", "top"):
-            return values.Decay(feature.name, part, recent, feature.min_n)
+            return shares.Decay(feature.name, part, recent, feature.min_n)
         assert feature.by is not None
         pairs = times_keys(read or (lambda event: 1), self.keys_of(feature.by))
         total = self.share(["decay of pairs", state], lambda slot: DecaySummary(slot, pairs, length), feeds)
-        kind = values.DecayShare if feature.aggregate == "share" else values.DecayTop
+        kind = shares.DecayShare if feature.aggregate == "share" else shares.DecayTop
         return kind(feature.name, part, total, recent, feature.min_n)
 
     def window(self, feature: model.Feature, by: str | None) -> windows.Window:

@@ -10,7 +10,7 @@ from stream.definitions.model import Ladder, Reference, Segment
 from stream.definitions.text import names as name_list
 from stream.definitions.text import write, write_sequence
 from stream.durations import format_duration
-from stream.engine import conditions, values
+from stream.engine import comparisons, conditions, places, shares, values
 from stream.engine.actions import Policy
 from stream.engine.attachments import Attachment
 from stream.engine.conditions import Condition
@@ -250,40 +250,40 @@ class RuleCompiler:
             case model.Comparison(operator=operator, left=left, right=right):
                 return self._comparison(operator, left, right, write(expression))
             case model.Membership(item=item, options=options):
-                comparisons = tuple(
-                    conditions.Comparison(
+                options_met = tuple(
+                    comparisons.Comparison(
                         "==", self.value(item), self.value(option), f"{write(item)} == {write(option)}", False
                     )
                     for option in options
                 )
-                return conditions.Member(comparisons, write(expression))
+                return comparisons.Member(options_met, write(expression))
             case model.Call(function="exists", arguments=(model.Name() as name,)):
-                return conditions.Exists(self.value(name), write(expression))
+                return comparisons.Exists(self.value(name), write(expression))
             case model.Name(path=path) if path.startswith("segment."):
                 return self._member_of(path)
             case _:
-                return conditions.Truth(self.value(expression))
+                return comparisons.Truth(self.value(expression))
 
     def _comparison(
         self, operator: str, left: model.Expression, right: model.Expression, text: str
     ) -> Condition:
         duration = self._is_duration(left) or self._is_duration(right)
         one, other = self.value(left), self.value(right)
-        if isinstance(one, values.Decay) and isinstance(right, model.Constant):
+        if isinstance(one, shares.Decay) and isinstance(right, model.Constant):
             assert isinstance(right.value, (int, float))
-            return conditions.Fading(operator, one, right.value, text)
-        if isinstance(other, values.Decay) and isinstance(left, model.Constant):
+            return comparisons.Fading(operator, one, right.value, text)
+        if isinstance(other, shares.Decay) and isinstance(left, model.Constant):
             assert isinstance(left.value, (int, float))
-            return conditions.Fading(MIRRORED[operator], other, left.value, text)
+            return comparisons.Fading(MIRRORED[operator], other, left.value, text)
         if isinstance(one, values.SinceLast) and operator not in ("==", "!=") and self._stands_still(right):
             least = self._least(right) if operator in (">", ">=") else None
-            return conditions.Silence(operator, one, other, text, duration, least)
+            return comparisons.Silence(operator, one, other, text, duration, least)
         if isinstance(other, values.Feature) and isinstance(left, model.Constant):
             operator, one, other = MIRRORED[operator], other, one
         counted = isinstance(one, values.Count) and one.only_falls() and isinstance(other, values.Constant)
         if counted and operator in (">", ">="):
-            return conditions.AtLeastCount(operator, one, other, text, duration)
-        return conditions.Comparison(operator, one, other, text, duration)
+            return comparisons.AtLeastCount(operator, one, other, text, duration)
+        return comparisons.Comparison(operator, one, other, text, duration)
 
     def _least(self, expression: model.Expression) -> float | None:
         """What a number cannot be below, as far as the expression itself says."""
@@ -345,13 +345,13 @@ class RuleCompiler:
             case "coalesce":
                 return values.Coalesce(operands, text)
             case "age":
-                return values.Age(operands[0], timezone, text)
+                return places.Age(operands[0], timezone, text)
             case "until_anniversary":
-                return values.UntilAnniversary(operands[0], timezone, text)
+                return places.UntilAnniversary(operands[0], timezone, text)
             case "distance_km":
-                return values.Distance(operands, text)
+                return places.Distance(operands, text)
             case _:
-                return values.LocalTime(function, timezone)
+                return places.LocalTime(function, timezone)
 
     def _member_of(self, path: str) -> Condition:
         rule = self._rules[path.removeprefix("segment.")]

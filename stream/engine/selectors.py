@@ -18,8 +18,9 @@ from stream.definitions.model import (
     Selector,
 )
 from stream.engine.cells import to_number
-from stream.engine.conditions import OPERATORS, comparable
-from stream.engine.values import NUMBERS, distance_km
+from stream.engine.comparisons import OPERATORS, comparable
+from stream.engine.places import distance_km
+from stream.engine.values import NUMBERS
 from stream.events import Event, read_field
 
 Ask = Callable[[Any], Any]

@@ -8,13 +8,10 @@ sums become doubles here, where something reads them, and whole milliseconds sta
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
-from math import asin, cos, isfinite, log2, nan, radians, sin, sqrt
+from math import isfinite, nan
 from operator import add, mul, sub
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
-from stream.engine import calendar
 from stream.engine.cells import (
     DISTINCT,
     FIRST,
@@ -31,12 +28,11 @@ from stream.engine.cells import (
     estimate_distinct,
 )
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import Cells, DecaySummary, RecentSummary, Summary
+from stream.engine.summaries import Cells, RecentSummary, Summary
 from stream.engine.windows import Between, Window
 
 Answer = tuple[Any, float, int]
 UNKNOWN: Answer = (None, 0, FOREVER)
-EARTH_RADIUS_KM = 6371.0088  # mean radius R1 of the IUGG
 
 
 class Value:
@@ -270,155 +266,6 @@ class MeanGap(Feature):
         return ((cell[LAST] - cell[FIRST]) / (cell[N] - 1), 0, until)
 
 
-class Gate(Value):
-    """`min_n: k`: unknown below k events, for features whose own state does not count events."""
-
-    __slots__ = ("_count", "_min_n", "_value", "recent")
-
-    def __init__(self, value: Value, count: Cells, min_n: int, recent: RecentSummary) -> None:
-        super().__init__(value.text)
-        self._value = value
-        self._count = count
-        self._min_n = min_n
-        self.recent = recent
-
-    def split(self) -> Summary | None:
-        return self._value.split()
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        cell, until = self._count.read(profile, instant, key)
-        if cell is None or cell[N] < self._min_n:
-            return (None, 0, until)
-        value, slope, end = self._value.value(profile, instant, key)
-        return (value, slope, min(until, end))
-
-
-class Share(Value):
-    """This key's part of the (event, key) pairs, or of the sum of a field over them; unknown if the total is ≤ 0."""
-
-    __slots__ = ("_part", "_total", "recent")
-
-    def __init__(self, name: str, part: Cells, total: Cells, recent: RecentSummary) -> None:
-        super().__init__(name)
-        self._part = part
-        self._total = total
-        self.recent = recent
-
-    def split(self) -> Summary | None:
-        return self._part
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        total, until = self._total.read(profile, instant, None)
-        part, end = self._part.read(profile, instant, key)
-        until = min(until, end)
-        if total is None or total[TOTAL] <= 0 or covered_from(self._total, profile, None) > -FOREVER:
-            return (None, 0, until)
-        return ((0.0 if part is None else part[TOTAL] / total[TOTAL]), 0, until)
-
-
-class Top(Value):
-    """The key with the largest count or sum; ties: the most recent, then the smaller key. Unknown of nothing."""
-
-    __slots__ = ("_parts", "recent")
-
-    def __init__(self, name: str, parts: Cells, recent: RecentSummary) -> None:
-        super().__init__(name)
-        self._parts = parts
-        self.recent = recent
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        best: tuple[int, int] | None = None
-        answer, until = None, FOREVER
-        for name in self._parts.keys(profile):
-            cell, end = self._parts.read(profile, instant, name)
-            until = min(until, end)
-            if cell is not None and (best is None or (cell[TOTAL], cell[LAST]) > best):
-                best, answer = (cell[TOTAL], cell[LAST]), name
-        return (answer, 0, until)
-
-
-class Decay(Value):
-    """`half_life: H`: Σ v · 2^(−(τ − e) / H) over all events. Not a line: only compared with constants."""
-
-    __slots__ = ("_min_n", "_summary", "recent")
-
-    def __init__(self, name: str, summary: DecaySummary, recent: RecentSummary, min_n: int) -> None:
-        super().__init__(name)
-        self._summary = summary
-        self._min_n = min_n
-        self.recent = recent
-
-    def split(self) -> Summary | None:
-        return self._summary
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        n, weight = self._summary.weigh(self._summary.state(profile, key), instant)
-        if n < self._min_n or covered_from(self._summary, profile, key) > -FOREVER:
-            return UNKNOWN
-        return (weight, 0, FOREVER)
-
-    def reaches(self, weight: float, bound: float) -> float:
-        """Milliseconds until a weight has decayed to a bound of the same sign and smaller size."""
-        return self._summary.half_life * log2(weight / bound)
-
-
-class DecayShare(Value):
-    """`share` with `half_life`: both weights decay alike, so the share stands still between events."""
-
-    __slots__ = ("_min_n", "_part", "_total", "recent")
-
-    def __init__(
-        self, name: str, part: DecaySummary, total: DecaySummary, recent: RecentSummary, min_n: int
-    ) -> None:
-        super().__init__(name)
-        self._part = part
-        self._total = total
-        self._min_n = min_n
-        self.recent = recent
-
-    def split(self) -> Summary | None:
-        return self._part
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        state = self._total.state(profile, None)
-        if not state or covered_from(self._total, profile, None) > -FOREVER:
-            return UNKNOWN
-        at = state[0][-1]  # any instant gives the share; the newest event's does not move with τ
-        n, total = self._total.weigh(state, at)
-        if n < self._min_n or total <= 0:
-            return UNKNOWN
-        return (self._part.weigh(self._part.state(profile, key), at)[1] / total, 0, FOREVER)
-
-
-class DecayTop(Value):
-    """`top` with `half_life`: all weights decay alike, so the order of the keys stands still between events."""
-
-    __slots__ = ("_min_n", "_parts", "_total", "recent")
-
-    def __init__(
-        self, name: str, parts: DecaySummary, total: DecaySummary, recent: RecentSummary, min_n: int
-    ) -> None:
-        super().__init__(name)
-        self._parts = parts
-        self._total = total
-        self._min_n = min_n
-        self.recent = recent
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        state = self._total.state(profile, None)
-        if state is None or self._total.weigh(state, state[0][-1])[0] < self._min_n:
-            return UNKNOWN
-        at = state[0][-1]
-        best: tuple[float, int] | None = None
-        answer = None
-        for name in self._parts.keys(profile):
-            weight = self._parts.weigh(self._parts.state(profile, name), at)[1]
-            newest = self._parts.newest(profile, name)
-            if best is None or (weight, newest) > best:
-                best, answer = (weight, newest), name
-        return (answer, 0, FOREVER)
-
-
 # --- facts about the user --------------------------------------------------------------------------------------------
 
 
@@ -538,97 +385,3 @@ class Coalesce(Value):
             if value is not None:
                 return (value, slope, until)
         return (None, 0, until)
-
-
-# --- time and place --------------------------------------------------------------------------------------------------
-
-
-class LocalTime(Value):
-    """`local_hour()`, `local_weekday()` (ISO, 1 = Monday), `local_date()` (2026-11-21): what the wall clock shows."""
-
-    __slots__ = ("_function", "_periods")
-
-    def __init__(self, function: str, timezone: str) -> None:
-        super().__init__(f"{function}()")
-        self._function = function
-        self._periods = calendar.Periods("hour" if function == "local_hour" else "day", timezone)
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        wall = calendar.to_local(instant, self._periods.zone)
-        _, end = self._periods.bounds(instant)
-        if self._function == "local_hour":
-            return (wall.hour, 0, end)
-        if self._function == "local_weekday":
-            return (wall.isoweekday(), 0, end)
-        return (wall.date().isoformat(), 0, end)
-
-
-class Age(Value):
-    """`age(date)`: whole years since a date, in the file's time zone; it grows at local midnight of the anniversary."""
-
-    __slots__ = ("_date", "_zone")
-
-    def __init__(self, date: Value, timezone: str, text: str) -> None:
-        super().__init__(text)
-        self._date = date
-        self._zone = ZoneInfo(timezone)
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        value, _, until = self._date.value(profile, instant, key)
-        born = calendar.parse_date(value)
-        if born is None:
-            return (None, 0, until)
-        today = calendar.to_local(instant, self._zone).date()
-        year = today.year if today < calendar.anniversary(born, today.year) else today.year + 1
-        years = year - 1 - born.year
-        return (years, 0, min(until, calendar.midnight(calendar.anniversary(born, year), self._zone)))
-
-
-class UntilAnniversary(Value):
-    """`until_anniversary(date)`: 0 all through the day, else milliseconds to its local midnight."""
-
-    __slots__ = ("_date", "_zone")
-
-    def __init__(self, date: Value, timezone: str, text: str) -> None:
-        super().__init__(text)
-        self._date = date
-        self._zone = ZoneInfo(timezone)
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        value, _, until = self._date.value(profile, instant, key)
-        born = calendar.parse_date(value)
-        if born is None:
-            return (None, 0, until)
-        today = calendar.to_local(instant, self._zone).date()
-        day = calendar.anniversary(born, today.year)
-        if day == today:
-            return (0, 0, min(until, calendar.midnight(today + timedelta(days=1), self._zone)))
-        if day < today:
-            day = calendar.anniversary(born, today.year + 1)
-        midnight = calendar.midnight(day, self._zone)
-        return (midnight - instant, -1, min(until, midnight))
-
-
-class Distance(Value):
-    """`distance_km(lat, lon, lat, lon)`: great-circle distance by the haversine formula on the mean Earth radius."""
-
-    __slots__ = ("_operands",)
-
-    def __init__(self, operands: tuple[Value, ...], text: str) -> None:
-        super().__init__(text)
-        self._operands = operands
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        answers = [operand.value(profile, instant, key) for operand in self._operands]
-        until = min(answer[2] for answer in answers)
-        places = [answer[0] for answer in answers]
-        if any(type(place) not in NUMBERS for place in places):
-            return (None, 0, until)
-        return (distance_km(*places), 0, until)
-
-
-def distance_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
-    """Great-circle distance by the haversine formula on the mean Earth radius; degrees in, kilometres out."""
-    phi1, phi2, half = radians(lat1), radians(lat2), radians(lon2 - lon1) / 2
-    h = sin((phi2 - phi1) / 2) ** 2 + cos(phi1) * cos(phi2) * sin(half) ** 2
-    return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(h)))

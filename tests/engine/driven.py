@@ -40,7 +40,7 @@ def clock(time: int) -> Event:
 
 
 def compiled(definitions: str) -> Plan:
-    return compile_plan(loads(definitions if "version:" in definitions else f"version: 1\n{definitions}"))
+    return compile_plan(loads(f"version: 1\n{definitions}"))
 
 
 class Driven:
@@ -164,7 +164,7 @@ def put(plan: Plan, profile: Profile, event: Event) -> bool:
         if where is None or where(event) is True:
             matched |= bit
     dispatch = plan.dispatch(route, matched)
-    covered = all(summary.covers(profile, event) for summary, _ in dispatch.adds)
+    covered = all(summary.covers(profile, event, role) for summary, role in dispatch.adds)
     for summary, role in dispatch.adds:
         summary.add(profile, event, role)
     return covered

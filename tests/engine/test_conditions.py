@@ -7,20 +7,8 @@ from typing import Any
 import pytest
 
 from stream.durations import DAY, HOUR, MINUTE
-from stream.engine.conditions import (
-    NULL,
-    All,
-    AtLeast,
-    Comparison,
-    Condition,
-    Either,
-    Exists,
-    Explanation,
-    Member,
-    Not,
-    Truth,
-    Verdict,
-)
+from stream.engine.comparisons import Comparison, Exists, Member, Truth
+from stream.engine.conditions import NULL, All, AtLeast, Condition, Either, Explanation, Not, Verdict
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.values import Constant, Value
 from tests.engine.driven import T, compiled, gather, happened

@@ -23,7 +23,8 @@ from stream.definitions.model import Ladder
 from stream.durations import DAY, HOUR, MINUTE
 from stream.engine import Engine, Plan, Step, TimeSettings
 from stream.engine.cells import Shape
-from stream.engine.conditions import Comparison, Composite, Condition, Member, MemberOf, TierOf
+from stream.engine.comparisons import Comparison, Member
+from stream.engine.conditions import Composite, Condition, MemberOf, TierOf
 from stream.engine.ladders import LadderRule
 from stream.engine.membership import SegmentRule
 from stream.engine.profile import FOREVER, Profile

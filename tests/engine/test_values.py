@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream.durations import DAY, HOUR, MINUTE
-from stream.engine import values
+from stream.engine import places
 from stream.engine.profile import FOREVER, Profile, blank_profile
 from stream.engine.values import Absolute, Answer, Arithmetic, Coalesce, Constant, Extreme, Value
 from tests.engine.driven import T, at, compiled, gather, happened, worth
@@ -169,7 +169,7 @@ def test_coalesce_takes_the_first_known_and_lasts_until_one_before_it_is_known()
 
 
 def clock_value(function: str, zone: str, instant: int) -> Answer:
-    return values.LocalTime(function, zone).value(NOBODY, instant, None)
+    return places.LocalTime(function, zone).value(NOBODY, instant, None)
 
 
 def test_what_the_wall_clock_shows() -> None:
@@ -199,8 +199,8 @@ def test_what_the_wall_clock_shows() -> None:
 )
 def test_birthdays_begin_at_local_midnight(born: str, now: str, age: int, wait: int) -> None:
     date, instant = Constant(born, born), at(now)
-    years, _, _ = values.Age(date, "Asia/Seoul", "").value(NOBODY, instant, None)
-    left, slope, until = values.UntilAnniversary(date, "Asia/Seoul", "").value(NOBODY, instant, None)
+    years, _, _ = places.Age(date, "Asia/Seoul", "").value(NOBODY, instant, None)
+    left, slope, until = places.UntilAnniversary(date, "Asia/Seoul", "").value(NOBODY, instant, None)
     assert (years, left) == (age, wait)
     if wait:
         assert (slope, until) == (-1, instant + wait)
@@ -210,15 +210,15 @@ def test_birthdays_begin_at_local_midnight(born: str, now: str, age: int, wait: 
 
 def test_dates_that_are_none_are_unknown() -> None:
     for value in ("soon", 5, None):
-        assert values.Age(Constant(value, ""), "UTC", "").value(NOBODY, T, None)[0] is None
-        assert values.UntilAnniversary(Constant(value, ""), "UTC", "").value(NOBODY, T, None)[0] is None
+        assert places.Age(Constant(value, ""), "UTC", "").value(NOBODY, T, None)[0] is None
+        assert places.UntilAnniversary(Constant(value, ""), "UTC", "").value(NOBODY, T, None)[0] is None
 
 
 def test_distances_are_those_on_the_sphere() -> None:
-    assert values.distance_km(0, 0, 0, 180) == pytest.approx(6371.0088 * 3.141592653589793)
-    assert values.distance_km(0, 10, 0, 11) == pytest.approx(111.195, abs=0.001)  # a degree of the equator
-    assert values.distance_km(60, 10, 60, 11) == pytest.approx(55.59, abs=0.02)  # cos 60° of it
-    assert values.distance_km(10, 20, 10, 20) == 0
+    assert places.distance_km(0, 0, 0, 180) == pytest.approx(6371.0088 * 3.141592653589793)
+    assert places.distance_km(0, 10, 0, 11) == pytest.approx(111.195, abs=0.001)  # a degree of the equator
+    assert places.distance_km(60, 10, 60, 11) == pytest.approx(55.59, abs=0.02)  # cos 60° of it
+    assert places.distance_km(10, 20, 10, 20) == 0
 
 
 def test_features_of_one_form_share_one_state() -> None:

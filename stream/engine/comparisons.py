@@ -1,0 +1,298 @@
+"""Comparisons: the leaves of expressions, and when each of them flips.
+
+A comparison of lines is solved for its crossing; the estimate is checked by the comparison itself at the milliseconds
+around it, so that "first true at" is what the comparison says, not what the estimate does.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from math import ceil, floor, isfinite
+from typing import Any
+
+from stream.engine.conditions import NOBODY_KNOWS, NULL, Condition, Either, Explanation, Verdict, history_of
+from stream.engine.profile import FOREVER, Profile
+from stream.engine.shares import Decay
+from stream.engine.values import NUMBERS, Feature, Value
+
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def comparable(left: Any, right: Any) -> bool:
+    """Whether two known values are of one class: numbers, texts, or booleans."""
+    if type(left) is type(right):
+        return True
+    return type(left) in NUMBERS and type(right) in NUMBERS
+
+
+class Comparison(Condition):
+    """`left op right`; unknown if either side is, or if they are not of one class."""
+
+    __slots__ = ("_apply", "_duration", "_left", "_operator", "_right")
+
+    def __init__(self, operator_: str, left: Value, right: Value, text: str, duration: bool) -> None:
+        super().__init__(text)
+        self._operator = operator_
+        self._apply = OPERATORS[operator_]
+        self._left = left
+        self._right = right
+        self._duration = duration
+
+    def _holds(self, left: Any, right: Any) -> bool | None:
+        if left is None or right is None:
+            return None
+        if left is NULL or right is NULL:
+            return {"==": left is right, "!=": left is not right}.get(self._operator)
+        if not comparable(left, right):
+            return None
+        if type(left) is bool and self._operator not in ("==", "!="):
+            return None
+        return self._apply(left, right)
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        left, left_slope, left_until = self._left.value(profile, instant, key)
+        right, right_slope, right_until = self._right.value(profile, instant, key)
+        verdict = self._holds(left, right)
+        until = min(right_until, left_until)
+        slope = left_slope - right_slope
+        if verdict is None:
+            return (self._from_floor(profile, instant, key, right) if left is None else None), until
+        if slope:
+            return verdict, self._flip(profile, instant, key, verdict, until, (right - left) / slope)
+        return verdict, until
+
+    def _from_floor(self, profile: Profile, instant: int, key: str | None, right: Any) -> bool | None:
+        """What a lower bound of the left side settles, where not all of its window was seen."""
+        if not isinstance(self._left, Feature) or type(right) not in NUMBERS:
+            return None
+        floor_ = self._left.floor(profile, instant, key)
+        if floor_ is None:
+            return None
+        if self._operator in (">=", ">"):
+            return True if self._apply(floor_, right) else None
+        if self._operator in ("<", "<="):
+            return None if self._apply(floor_, right) else False
+        return None if floor_ <= right else self._operator == "!="
+
+    def _flip(
+        self, profile: Profile, instant: int, key: str | None, verdict: bool, until: int, distance: float
+    ) -> int:
+        """The first instant after `instant` at which the two lines, which cross at `distance`, compare otherwise.
+
+        The crossing is an estimate in doubles; the comparison itself, made at the milliseconds around it, decides.
+        """
+        if not isfinite(distance) or distance < -2 or instant + distance > until + 2:
+            return until
+        crossing = instant + floor(distance)
+        for candidate in range(max(crossing - 2, instant + 1), crossing + 4):
+            if candidate >= until:
+                break
+            left = self._left.value(profile, candidate, key)[0]
+            right = self._right.value(profile, candidate, key)[0]
+            if self._holds(left, right) is not verdict:
+                return candidate
+        return until
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        left = self._left.value(profile, instant, key)[0]
+        right = self._right.value(profile, instant, key)[0]
+        why = None
+        if verdict is None:
+            unknown = [
+                side.text for side, value in ((self._left, left), (self._right, right)) if value is None
+            ]
+            why = " and ".join(unknown) + " is unknown" if unknown else "the two sides are not of one kind"
+            if isinstance(self._left, Feature):
+                why = history_of(self._left.missing_history(profile, instant, key), instant) or why
+        return Explanation(
+            self.text,
+            verdict,
+            until,
+            left,
+            self._operator,
+            right,
+            self._duration,
+            evidence_of(profile, self._left, instant, key),
+            why=why,
+        )
+
+
+class AtLeastCount(Comparison):
+    """`count >= n` or `count > n` over a window that only loses events by waiting."""
+
+    __slots__ = ()
+
+    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+        verdict, until = self.test(profile, instant, key)
+        return (True, until) if verdict is True else (False, until if verdict is None else FOREVER)
+
+
+class Silence(Comparison):
+    """`since_last(…) op x` with an x that stands still: the one comparison that nearly every event re-evaluates."""
+
+    __slots__ = ("_least",)
+
+    def __init__(
+        self, operator_: str, left: Value, right: Value, text: str, duration: bool, least: float | None
+    ) -> None:
+        super().__init__(operator_, left, right, text, duration)
+        self._least = least
+        """What x cannot be below, whatever it is read from; only for > and >=."""
+
+    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+        if self._least is not None:
+            left = self._left.value(profile, instant, key)[0]
+            if left is not None and left < self._least:
+                return False, instant - left + ceil(self._least)
+        return super().holds(profile, instant, key)
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        left, _, left_until = self._left.value(profile, instant, key)
+        right, _, right_until = self._right.value(profile, instant, key)
+        until = min(right_until, left_until)
+        if left is None or type(right) not in NUMBERS:
+            return None, until
+        verdict = self._apply(left, right)
+        # `left` grows by one a millisecond: > and <= flip past the bound, >= and < at it, and only once.
+        past = floor(right) + 1 if self._operator in (">", "<=") else ceil(right)
+        if left < past:
+            until = min(until, instant - left + past)
+        return verdict, until
+
+
+def evidence_of(profile: Profile, value: Value, instant: int, key: str | None) -> list[tuple[int, str]]:
+    """Newest events behind a value that is a feature, as far as its window reaches back."""
+    recent = getattr(value, "recent", None)
+    if recent is None:
+        return []
+    reach = value.reach(profile, instant) if isinstance(value, Feature) else -FOREVER
+    return [entry for entry in recent.read(profile, key) if entry[0] >= reach]
+
+
+class Fading(Condition):
+    """A `half_life` value against a constant: it fades towards zero, and crosses a bound at a logarithm of time."""
+
+    __slots__ = ("_apply", "_bound", "_decay", "_operator")
+
+    def __init__(self, operator_: str, decay: Decay, bound: float, text: str) -> None:
+        super().__init__(text)
+        self._operator = operator_
+        self._apply = OPERATORS[operator_]
+        self._decay = decay
+        self._bound = bound
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        weight = self._decay.value(profile, instant, key)[0]
+        if weight is None:
+            return NOBODY_KNOWS
+        verdict = self._apply(weight, self._bound)
+        if weight == 0 or weight * self._bound <= 0 or abs(weight) < abs(self._bound):
+            return verdict, FOREVER
+        distance = self._decay.reaches(weight, self._bound)
+        return verdict, self._flip(profile, instant, key, verdict, instant + floor(distance))
+
+    def _flip(self, profile: Profile, instant: int, key: str | None, verdict: bool, crossing: int) -> int:
+        """The first later instant at which the comparison itself, made on both sides of the estimate, is another."""
+        for candidate in range(max(crossing - 2, instant + 1), crossing + 5):
+            weight = self._decay.value(profile, candidate, key)[0]
+            if self._apply(weight, self._bound) is not verdict:
+                return candidate
+        return FOREVER
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        weight = self._decay.value(profile, instant, key)[0]
+        why = f"{self._decay.text} is unknown" if verdict is None else None
+        evidence = evidence_of(profile, self._decay, instant, key)
+        return Explanation(
+            self.text, verdict, until, weight, self._operator, self._bound, evidence=evidence, why=why
+        )
+
+
+class Member(Condition):
+    """`item in [a, b]`: true if equal to one, unknown if only an unknown comparison stands against false."""
+
+    __slots__ = ("_options",)
+
+    def __init__(self, comparisons: tuple[Comparison, ...], text: str) -> None:
+        super().__init__(text)
+        self._options = Either(comparisons)
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        return self._options.test(profile, instant, key)
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        whole = self._options.explain(profile, instant, key)
+        first = whole.parts[0]
+        bound = [part.bound for part in whole.parts]
+        return Explanation(
+            self.text,
+            whole.verdict,
+            whole.until,
+            first.value,
+            "in",
+            bound,
+            first.duration,
+            first.evidence,
+            why=first.why,
+        )
+
+
+class Truth(Condition):
+    """A value that stands for itself (`traits.vip`): true or false if it is a boolean, else unknown."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Value) -> None:
+        super().__init__(value.text)
+        self._value = value
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        value, _, until = self._value.value(profile, instant, key)
+        return (value if type(value) is bool else None), until
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        value = self._value.value(profile, instant, key)[0]
+        why = f"{self.text} is no true or false" if verdict is None else None
+        return Explanation(
+            self.text,
+            verdict,
+            until,
+            value,
+            "==",
+            True,
+            False,
+            evidence_of(profile, self._value, instant, key),
+            why=why,
+        )
+
+
+class Exists(Condition):
+    """`exists(x)`: whether x is known."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Value, text: str) -> None:
+        super().__init__(text)
+        self._value = value
+
+    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
+        value, _, until = self._value.value(profile, instant, key)
+        return value is not None, until
+
+    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
+        verdict, until = self.test(profile, instant, key)
+        value = self._value.value(profile, instant, key)[0]
+        return Explanation(
+            self.text, verdict, until, value, evidence=evidence_of(profile, self._value, instant, key)
+        )

@@ -1,0 +1,104 @@
+"""Values of local time and of place: what the wall clock shows, how long until a day, how far it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from math import asin, cos, radians, sin, sqrt
+from zoneinfo import ZoneInfo
+
+from stream.engine import calendar
+from stream.engine.profile import Profile
+from stream.engine.values import NUMBERS, Answer, Value
+
+EARTH_RADIUS_KM = 6371.0088  # mean radius R1 of the IUGG
+
+
+class LocalTime(Value):
+    """`local_hour()`, `local_weekday()` (ISO, 1 = Monday), `local_date()` (2026-11-21): what the wall clock shows."""
+
+    __slots__ = ("_function", "_periods")
+
+    def __init__(self, function: str, timezone: str) -> None:
+        super().__init__(f"{function}()")
+        self._function = function
+        self._periods = calendar.Periods("hour" if function == "local_hour" else "day", timezone)
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        wall = calendar.to_local(instant, self._periods.zone)
+        _, end = self._periods.bounds(instant)
+        if self._function == "local_hour":
+            return (wall.hour, 0, end)
+        if self._function == "local_weekday":
+            return (wall.isoweekday(), 0, end)
+        return (wall.date().isoformat(), 0, end)
+
+
+class Age(Value):
+    """`age(date)`: whole years since a date, in the file's time zone; it grows at local midnight of the anniversary."""
+
+    __slots__ = ("_date", "_zone")
+
+    def __init__(self, date: Value, timezone: str, text: str) -> None:
+        super().__init__(text)
+        self._date = date
+        self._zone = ZoneInfo(timezone)
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        value, _, until = self._date.value(profile, instant, key)
+        born = calendar.parse_date(value)
+        if born is None:
+            return (None, 0, until)
+        today = calendar.to_local(instant, self._zone).date()
+        year = today.year if today < calendar.anniversary(born, today.year) else today.year + 1
+        years = year - 1 - born.year
+        return (years, 0, min(until, calendar.midnight(calendar.anniversary(born, year), self._zone)))
+
+
+class UntilAnniversary(Value):
+    """`until_anniversary(date)`: 0 all through the day, else milliseconds to its local midnight."""
+
+    __slots__ = ("_date", "_zone")
+
+    def __init__(self, date: Value, timezone: str, text: str) -> None:
+        super().__init__(text)
+        self._date = date
+        self._zone = ZoneInfo(timezone)
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        value, _, until = self._date.value(profile, instant, key)
+        born = calendar.parse_date(value)
+        if born is None:
+            return (None, 0, until)
+        today = calendar.to_local(instant, self._zone).date()
+        day = calendar.anniversary(born, today.year)
+        if day == today:
+            return (0, 0, min(until, calendar.midnight(today + timedelta(days=1), self._zone)))
+        if day < today:
+            day = calendar.anniversary(born, today.year + 1)
+        midnight = calendar.midnight(day, self._zone)
+        return (midnight - instant, -1, min(until, midnight))
+
+
+class Distance(Value):
+    """`distance_km(lat, lon, lat, lon)`: great-circle distance by the haversine formula on the mean Earth radius."""
+
+    __slots__ = ("_operands",)
+
+    def __init__(self, operands: tuple[Value, ...], text: str) -> None:
+        super().__init__(text)
+        self._operands = operands
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        answers = [operand.value(profile, instant, key) for operand in self._operands]
+        until = min(answer[2] for answer in answers)
+        places = [answer[0] for answer in answers]
+        if any(type(place) not in NUMBERS for place in places):
+            return (None, 0, until)
+        return (distance_km(*places), 0, until)
+
+
+def distance_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
+    """Great-circle distance by the haversine formula on the mean Earth radius; degrees in, kilometres out."""
+    phi1, phi2, half = radians(lat1), radians(lat2), radians(lon2 - lon1) / 2
+    h = sin((phi2 - phi1) / 2) ** 2 + cos(phi1) * cos(phi2) * sin(half) ** 2
+    return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(h)))
