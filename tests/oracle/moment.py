@@ -143,14 +143,11 @@ class Moment:
             return value if isinstance(value, str | bool) or is_number(value) else UNKNOWN
         return value if is_number(value) else UNKNOWN
 
-    def weight(self, feature: Feature, event: Event) -> float:
-        return 2.0 ** (-(self.instant - event.time) / feature.reach)
-
-    def total(self, feature: Feature, events: Iterable[Event]) -> Any:
-        """The sum of the field (without one, the number) of events, weighted if the window says so."""
+    def total(self, feature: Feature, events: Iterable[Event], now: int) -> Any:
+        """The sum of the field (without one, the number) of events, weighted as of `now` if the window says so."""
         if feature.window == "half_life":
             return math.fsum(
-                self.weight(feature, event)
+                2.0 ** (-(now - event.time) / feature.reach)
                 * (micros(self.value(feature, event)) / 10**6 if feature.field else 1)
                 for event in events
             )
@@ -165,7 +162,9 @@ class Moment:
         for event in events:
             for key in keys(event, feature.by or ""):
                 groups[key].append(event)
-        totals = {key: self.total(feature, group) for key, group in groups.items()}
+        # All weights fade alike, so a share never fades: as of the newest event no weight is too small for a double.
+        now = max((event.time for event in events), default=self.instant)
+        totals = {key: self.total(feature, group, now) for key, group in groups.items()}
         if feature.aggregate == "share":
             whole = sum(totals.values())
             return float(totals.get(self.key or "", 0) / whole) if whole > 0 else UNKNOWN
@@ -177,7 +176,7 @@ class Moment:
     def aggregate(self, feature: Feature, events: list[Event]) -> Any:
         kind = feature.aggregate
         if kind in ("count", "sum"):
-            total = self.total(feature, events)
+            total = self.total(feature, events, self.instant)
             return total if kind == "count" else float(total)
         if kind == "distinct":
             return len({self.value(feature, event) for event in events})
@@ -198,7 +197,7 @@ class Moment:
         if kind == "last_value":
             return values[-1]
         if kind == "mean":
-            return float(self.total(feature, events) / len(events))
+            return float(self.total(feature, events, self.instant) / len(events))
         return min(values) if kind == "min" else max(values)
 
     # conditions

@@ -159,7 +159,7 @@ def feature(
         field = "value"
     elif kind == "distinct":
         field = draw.pick(["product_id", "channel", "value"])
-    elif kind in ("share", "top") and draw.flip():
+    elif kind in ("share", "top") and draw.whole(0, 2):
         field = "value"
     text = kind in ("first_value", "last_value") and draw.flip()
     if text:
@@ -212,7 +212,7 @@ def expression(draw: Draw, features: dict[str, tuple[Raw, Callable[[str], str]]]
             ]
         )
     numbers = [name for name in names if set(features[name][0]) & {*COUNTS, "sum", "mean", "min", "max"}]
-    if numbers and draw.whole(0, 3) == 0:
+    if numbers and draw.whole(0, 2) == 0:
         return arithmetic(draw, draw.pick(numbers), draw.pick(numbers), draw.pick(moving) if moving else None)
     leaves = [features[name][1](name) for name in [draw.pick(names) for _ in range(draw.whole(1, 3))]]
     leaves = [f"not {leaf}" if draw.whole(0, 5) == 0 else leaf for leaf in leaves]
@@ -231,7 +231,8 @@ def arithmetic(draw: Draw, a: str, b: str, moving: str | None) -> str:
         f"{a} * {b} >= {bound}",
         f"{a} - {b} == 0 or {a} + {b} < {bound}",
         f"-{a} < -{bound}",
-        f"min({a}, {b}, 3) >= {bound}",
+        f"min({a} + 1, {b}, 3) >= {bound}",
+        f"{a} + min({b}, 2) > {bound}",
         f"max({a}, 2) == 2",
         f"abs({a} - {b}) in [0, {bound}]",
         f"coalesce({a} / {b}, 1) <= {bound}",
@@ -404,7 +405,7 @@ def calendars(draw: Draw) -> Raw:
 
 def sequences(draw: Draw) -> Raw:
     segment = anchored(draw, {"when": steps(draw, True), **dwelling(draw, True, done_or_seq)})
-    if draw.whole(0, 2) == 0:
+    if draw.flip():
         sequences_in(segment["when"])[0]["by"] = draw.pick(["product_id", "items.category", "category"])
     return file({}, {"s": segment})
 
@@ -423,8 +424,8 @@ def membership(draw: Draw) -> Raw:
 
 
 def for_each(draw: Draw) -> Raw:
-    by = draw.pick(["product_id", "items.category", "category"])
-    features = features_of(draw, (*ALL_AGGREGATES, "share", "share", "top"), ALL_WINDOWS, by)
+    by = draw.pick(["product_id", "items.category", "items.category", "category"])
+    features = features_of(draw, (*ALL_AGGREGATES, "share", "top"), ALL_WINDOWS, by)
     leaves = [lambda d: expression(d, features), done, lambda d: steps(d, True)]
     # A positive condition on the key, so that an instance that nobody saw has nothing to say.
     seed = draw.pick([lambda d: {"do": d.pick(PLAIN)}, lambda d: steps(d, True), lambda d: steps(d, False)])(
@@ -434,6 +435,14 @@ def for_each(draw: Draw) -> Raw:
     segment: Raw = {"for_each": by, "when": {"all": [seed, *more]}}
     segment |= dwelling(draw, True, lambda d: expression(d, features))
     return file(features, {"s": anchored(draw, segment)}, timezone=draw.pick(ZONES))
+
+
+def shares(draw: Draw) -> Raw:
+    """Parts of a whole and favourites, per key."""
+    by = draw.pick(["product_id", "items.category", "category"])
+    features = features_of(draw, ("share", "share", "top"), ALL_WINDOWS, by)
+    when = {"all": [{"do": draw.pick(PLAIN)}, expression(draw, features)]}
+    return file(features, {"s": {"for_each": by, "when": when}}, timezone=draw.pick(ZONES))
 
 
 def ladders(draw: Draw) -> Raw:
@@ -542,7 +551,9 @@ def references(draw: Draw) -> Raw:
     if draw.flip():
         segments["c"] = {
             "when": {"all": [{"do": "view"}, "not segment.a"]},
-            "exit": "segment.a or ladder.l == 'gold'",
+            "exit": draw.pick(
+                ["segment.a or ladder.l == 'gold'", "ladder.l != null", "segment.a or ladder.l == null"]
+            ),
         }
     return file(features, segments, {"l": ladder})
 
@@ -643,6 +654,7 @@ FAMILIES: dict[str, Callable[[Draw], Raw]] = {
     "sequences": sequences,
     "membership": membership,
     "for_each": for_each,
+    "shares": shares,
     "ladders": ladders,
     "decays": decays,
     "actions": actions,
@@ -790,10 +802,15 @@ def case(draw: Draw, definitions: Callable[[Draw], Raw], family: str) -> Case:
         elif mode == "step":
             time = times[-1] + draw.whole(1, 20) * 60_000
         else:
-            far = {"calendars": 40 * 86_400_000}.get(family, 9 * 86_400_000 if days else 86_400_000)
-            time = times[-1] + draw.pick([2 * 3_600_000, 86_400_000, far])
+            far = 9 if days else 1
+            if family == "calendars" and "hour" not in str(raw):
+                far = 40
+            time = times[-1] + draw.pick([2 * 3_600_000, 86_400_000, far * 86_400_000])
         times.append(time)
-        event = {**body(draw, number, 4 if family in ("for_each", "actions") else 0), "time": time}
+        event = {
+            **body(draw, number, 4 if family in ("for_each", "shares", "sequences", "actions") else 0),
+            "time": time,
+        }
         if family in ("clocks", "actions") and draw.flip():
             event["traits"] = some_traits(draw)
         bodies.append(event)
