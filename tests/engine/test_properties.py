@@ -262,17 +262,17 @@ def normal(plan: Plan, profile: Profile) -> list[Any]:
 
 def normal_state(summary: Summary, state: Any, clock: int) -> Any:
     if isinstance(summary, NewestSummary) and state is not None:
-        cut = summary._window.cut(clock)
+        cut = summary.window.cut(clock)
         return sorted((value, time) for value, time in state[0].items() if time >= cut), state[1]
     if isinstance(summary, DecaySummary) and state is not None:
         return sorted(zip(state[0], state[1], strict=True)), sorted(state[2].items())
     if not isinstance(summary, WindowSummary) or state is None:
         return state
-    cut = summary._window.cut(clock)
+    cut = summary.window.cut(clock)
     times, values, ids, panes = state
     columns = [times, values or [None] * len(times), ids or [None] * len(times)]
     entries = [entry for entry in zip(*columns, strict=True) if entry[0] >= cut]
-    shape: Shape = summary._shape
+    shape: Shape = summary.shape
     if not shape.keeps_ids:
         entries.sort(key=lambda entry: (entry[0], -FOREVER if entry[1] is None else entry[1]))
     return entries, [pane for pane in panes if pane[0] >= cut]
