@@ -11,9 +11,10 @@ from collections.abc import Callable
 from math import ceil, floor, isfinite
 from typing import Any
 
-from stream.engine.conditions import NOBODY_KNOWS, NULL, Condition, Either, Explanation, Verdict, history_of
+from stream.engine.conditions import NOBODY_KNOWS, NULL, Condition, Either, Explanation, Verdict
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.shares import Decay
+from stream.engine.unknowns import why_unknown
 from stream.engine.values import NUMBERS, Feature, Value
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -107,12 +108,8 @@ class Comparison(Condition):
         right = self._right.value(profile, instant, key)[0]
         why = None
         if verdict is None:
-            unknown = [
-                side.text for side, value in ((self._left, left), (self._right, right)) if value is None
-            ]
-            why = " and ".join(unknown) + " is unknown" if unknown else "the two sides are not of one kind"
-            if isinstance(self._left, Feature):
-                why = history_of(self._left.missing_history(profile, instant, key), instant) or why
+            sides = (why_unknown(side, profile, instant, key) for side in (self._left, self._right))
+            why = " and ".join(filter(None, sides)) or "the two sides are not of one kind"
         return Explanation(
             self.text,
             verdict,
@@ -211,7 +208,7 @@ class Fading(Condition):
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         verdict, until = self.test(profile, instant, key)
         weight = self._decay.value(profile, instant, key)[0]
-        why = f"{self._decay.text} is unknown" if verdict is None else None
+        why = why_unknown(self._decay, profile, instant, key)
         evidence = evidence_of(profile, self._decay, instant, key)
         return Explanation(
             self.text, verdict, until, weight, self._operator, self._bound, evidence=evidence, why=why
@@ -263,7 +260,9 @@ class Truth(Condition):
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         verdict, until = self.test(profile, instant, key)
         value = self._value.value(profile, instant, key)[0]
-        why = f"{self.text} is no true or false" if verdict is None else None
+        why = why_unknown(self._value, profile, instant, key)
+        if verdict is None and why is None:
+            why = f"{self.text} is neither true nor false"
         return Explanation(
             self.text,
             verdict,

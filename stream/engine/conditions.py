@@ -20,9 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream.durations import MINUTE, format_duration
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.summaries import EVIDENCE, CellSummary, RecentSummary, last_time
+from stream.engine.unknowns import history_of
 from stream.engine.values import Answer, Value, covered_from
 
 Verdict = tuple[bool | None, int]
@@ -94,17 +94,6 @@ class Composite(Condition):
         verdict, until = self.test(profile, instant, key)
         parts = [operand.explain(profile, instant, key) for operand in self._operands]
         return Explanation(self.text, verdict, until, parts=parts)
-
-
-def history_of(missing: tuple[int, int] | None, instant: int) -> str | None:
-    """`history covers 3d of 30d`, where it does not cover all."""
-    if missing is None:
-        return None
-    start, reach = missing
-    seen = format_duration(max(0, instant - start) // MINUTE * MINUTE)
-    return f"history covers {seen}" + (
-        f" of {format_duration(instant - reach + 1)}" if reach > -FOREVER else ""
-    )
 
 
 class Null:

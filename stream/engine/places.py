@@ -43,6 +43,9 @@ class Age(Value):
         self._date = date
         self._zone = ZoneInfo(timezone)
 
+    def parts(self) -> tuple[Value, ...]:
+        return (self._date,)
+
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         value, _, until = self._date.value(profile, instant, key)
         born = calendar.parse_date(value)
@@ -63,6 +66,9 @@ class UntilAnniversary(Value):
         super().__init__(text)
         self._date = date
         self._zone = ZoneInfo(timezone)
+
+    def parts(self) -> tuple[Value, ...]:
+        return (self._date,)
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         value, _, until = self._date.value(profile, instant, key)
@@ -87,6 +93,9 @@ class Distance(Value):
     def __init__(self, operands: tuple[Value, ...], text: str) -> None:
         super().__init__(text)
         self._operands = operands
+
+    def parts(self) -> tuple[Value, ...]:
+        return self._operands
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         answers = [operand.value(profile, instant, key) for operand in self._operands]

@@ -13,21 +13,21 @@ from stream.engine.values import UNKNOWN, Answer, Value, covered_from
 class Gate(Value):
     """`min_n: k`: unknown below k events, for features whose own state does not count events."""
 
-    __slots__ = ("_count", "_min_n", "_value", "recent")
+    __slots__ = ("_value", "count", "min_n", "recent")
 
     def __init__(self, value: Value, count: Cells, min_n: int, recent: RecentSummary) -> None:
         super().__init__(value.text)
         self._value = value
-        self._count = count
-        self._min_n = min_n
+        self.count = count
+        self.min_n = min_n
         self.recent = recent
 
     def split(self) -> Summary | None:
         return self._value.split()
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        cell, until = self._count.read(profile, instant, key)
-        if cell is None or cell[N] < self._min_n:
+        cell, until = self.count.read(profile, instant, key)
+        if cell is None or cell[N] < self.min_n:
             return (None, 0, until)
         value, slope, end = self._value.value(profile, instant, key)
         return (value, slope, min(until, end))

@@ -51,6 +51,10 @@ class Value:
         """The summary of a feature that may be split by key."""
         return None
 
+    def parts(self) -> tuple[Value, ...]:
+        """The values that it is made of."""
+        return ()
+
 
 class Constant(Value):
     """A literal."""
@@ -75,7 +79,7 @@ class Feature(Value):
     that, what could only be told from the whole window is unknown (`needs_history`).
     """
 
-    __slots__ = ("_min_n", "_window", "recent", "summary")
+    __slots__ = ("_window", "min_n", "recent", "summary")
 
     needs_history = True
 
@@ -84,7 +88,7 @@ class Feature(Value):
         self.recent = recent
         self.summary = summary
         self._window = window
-        self._min_n = min_n
+        self.min_n = min_n
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         cell, until = self.summary.read(profile, instant, key)
@@ -93,8 +97,8 @@ class Feature(Value):
             if start > self._window.reach(instant, profile):
                 return (None, 0, min(until, self._window.covered_at(start)))
         if cell is None:
-            return (self.of_nothing() if self._min_n == 0 else None, 0, until)
-        if cell[N] < self._min_n:
+            return (self.of_nothing() if self.min_n == 0 else None, 0, until)
+        if cell[N] < self.min_n:
             return (None, 0, until)
         return self.of_cell(cell, instant, until)
 
@@ -301,6 +305,9 @@ class Arithmetic(Value):
         self._left = left
         self._right = right
 
+    def parts(self) -> tuple[Value, ...]:
+        return (self._left, self._right)
+
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         left, left_slope, left_until = self._left.value(profile, instant, key)
         right, right_slope, right_until = self._right.value(profile, instant, key)
@@ -332,6 +339,9 @@ class Extreme(Value):
         self._sign = sign
         self._operands = operands
 
+    def parts(self) -> tuple[Value, ...]:
+        return self._operands
+
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         sign = self._sign
         answers = [operand.value(profile, instant, key) for operand in self._operands]
@@ -357,6 +367,9 @@ class Absolute(Value):
         super().__init__(text)
         self._operand = operand
 
+    def parts(self) -> tuple[Value, ...]:
+        return (self._operand,)
+
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         value, slope, until = self._operand.value(profile, instant, key)
         if type(value) not in NUMBERS:
@@ -376,6 +389,9 @@ class Coalesce(Value):
     def __init__(self, operands: tuple[Value, ...], text: str) -> None:
         super().__init__(text)
         self._operands = operands
+
+    def parts(self) -> tuple[Value, ...]:
+        return self._operands
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         until = FOREVER
