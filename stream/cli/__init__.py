@@ -21,6 +21,7 @@ _COMMANDS = {
     "demo": "stream.cli.demo",
     "check": "stream.cli.check",
     "replay": "stream.cli.replay",
+    "explain": "stream.cli.explain",
     "run": "stream.cli.kafka",
     "topics": "stream.cli.kafka",
     "record": "stream.cli.kafka",

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from stream.engine.engine import Engine, TimeSettings
+from stream.engine.explain import Explained, Explainer
 from stream.engine.partition import Counts, Partition, Profiles, Step
 from stream.engine.plan import Plan, compile_plan
 
-__all__ = ["Counts", "Engine", "Partition", "Plan", "Profiles", "Step", "TimeSettings", "compile_plan"]
+__all__ = [
+    "Counts",
+    "Engine",
+    "Explained",
+    "Explainer",
+    "Partition",
+    "Plan",
+    "Profiles",
+    "Step",
+    "TimeSettings",
+    "compile_plan",
+]

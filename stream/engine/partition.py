@@ -27,6 +27,16 @@ _decode = msgspec.msgpack.Decoder().decode
 MARKER_VERSION = 1
 
 
+def definitions_of(marker: bytes) -> str:
+    """The hash of the definitions that a marker was written under."""
+    version, hash_, *_ = _decode(marker)
+    if version != MARKER_VERSION:
+        raise OperatorError(
+            f"the state has a marker of version {version}, this release reads {MARKER_VERSION}"
+        )
+    return str(hash_)
+
+
 class Profiles(Protocol):
     """Where encoded profiles are kept."""
 
@@ -141,11 +151,8 @@ class Partition:
         )
 
     def _restore(self, marker: bytes, generation: int | None) -> None:
-        version, *fields = _decode(marker)
-        if version != MARKER_VERSION:
-            raise OperatorError(
-                f"the state has a marker of version {version}, this release reads {MARKER_VERSION}"
-            )
+        definitions_of(marker)
+        _, *fields = _decode(marker)
         hash_, stamp, self.generation, self.change, self._layouts, self._covered, *position = fields
         self.next_offset, self.watermark, self.last_record_time, self.members, tiers = position
         self.tiers = {(ladder, tier): count for ladder, tier, count in tiers}
