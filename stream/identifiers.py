@@ -11,15 +11,22 @@ from hashlib import sha1, sha256
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+import msgspec
 import rfc8785
 
 NAMESPACE = uuid5(NAMESPACE_URL, "urn:segstream")
 _NAMESPACE_BYTES = NAMESPACE.bytes
 _MAX_SAFE_INTEGER = 2**53 - 1
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def canonical_json(value: Any) -> bytes:
     """RFC 8785 canonical JSON. Integers beyond 2^53 are written as the double that RFC 8785 takes them for."""
+    if _is_plain(value):
+        try:
+            return _encode_sorted(value)
+        except UnicodeEncodeError:
+            pass  # half a surrogate pair: rfc8785 says so in its own words
     try:
         return rfc8785.dumps(value)
     except rfc8785.IntegerDomainError:
@@ -52,6 +59,25 @@ def _uuid5(name: bytes) -> str:
     number = int.from_bytes(digest[:16]) & ~(0xF000 << 64) & ~(0xC000 << 48) | 5 << 76 | 0x8000 << 48
     text = f"{number:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether any JSON encoder that sorts keys and writes no spaces writes the canonical form.
+
+    Escapes are the same: only what JSON must escape. Numbers are, as long as they are integers that a double holds;
+    and the order of keys is, as long as code points and UTF-16 agree on it.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return -_MAX_SAFE_INTEGER <= value <= _MAX_SAFE_INTEGER
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii() or (type(item) is not str and not _is_plain(item)):
+                return False
+        return True
+    return kind is list and all(map(_is_plain, value))
 
 
 def _with_safe_integers(value: Any) -> Any:
