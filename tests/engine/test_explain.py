@@ -168,7 +168,9 @@ def test_as_json_it_is_whole_and_has_nothing_else() -> None:
 def test_what_is_not_there_is_not_explained() -> None:
     shopper = Shopper()
     shopper.does("product_added", T0)
-    with pytest.raises(UnknownError, match="there is no segment or ladder `cart_abandonned`; did you mean `cart_abandoned`"):
+    with pytest.raises(
+        UnknownError, match="there is no segment or ladder `cart_abandonned`; did you mean `cart_abandoned`"
+    ):
         shopper.explain("cart_abandonned")
     with pytest.raises(UnknownError, match="what was before is no longer known"):
         shopper.explain("cart_abandoned", at=T0 - 1)
