@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from stream.events import event_type
 from stream.ingest import Ingest
 from stream.runtime.embedded import EmbeddedRuntime
 from stream.simulate import Shop, simulate
+from tests.definitions.golden import MISTAKES, WARNINGS, Case, read_cases
 from tests.test_docs import of
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +49,58 @@ def test_the_schema_of_definitions_is_what_its_generator_writes() -> None:
     assert spec.loader is not None
     generate = module_from_spec(spec)
     spec.loader.exec_module(generate)
-    assert generate.TARGET.read_text(encoding="utf-8") == generate.text(), "run python schemas/generate.py"
+    assert generate.TARGET.read_text(encoding="utf-8") == generate.written(), "run python schemas/generate.py"
+
+
+def properties_of(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every key that the schema allows, with its schema and where it stands."""
+    if isinstance(node, dict):
+        for name, value in node.get("properties", {}).items():
+            yield f"{path}/{name}", value
+        for name, value in node.items():
+            yield from properties_of(value, f"{path}/{name}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from properties_of(value, f"{path}/{index}")
+
+
+def test_editors_have_something_to_show_of_every_key() -> None:
+    found = list(properties_of(DEFINITIONS.schema))
+    assert len(found) > 60
+    assert [path for path, schema in found if "description" not in follow(schema)] == []
+
+
+CASES = [case for path in WARNINGS for case in read_cases(path)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title.replace(" ", "_"))
+def test_what_is_legal_satisfies_the_schema(case: Case) -> None:
+    DEFINITIONS.validate(yaml.safe_load(case.files["case.yaml"]))
+
+
+SHAPES = {
+    path.stem: [case for case in read_cases(path) if case.title != "a name twice in one file"]
+    for path in MISTAKES
+    if path.stem in {"shape", "actions"}
+}
+BEYOND = {
+    "a name that is a word of the language",
+    "a name taken by another file",
+    "a ladder named like a segment",
+    "a time zone that does not exist",
+    "quiet hours without an end",
+    "attached lines of what does not exist",
+}
+"""What a schema cannot know."""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for cases in SHAPES.values() for case in cases if case.title not in BEYOND],
+    ids=lambda case: case.title.replace(" ", "_"),
+)
+def test_editors_see_mistakes_of_shape(case: Case) -> None:
+    assert not DEFINITIONS.is_valid(yaml.safe_load(case.files["case.yaml"]))
 
 
 @pytest.mark.parametrize("path", PACKS, ids=lambda path: path.name)
