@@ -102,7 +102,9 @@ def _hint(text: str, offset: int, found: str, expected: set[str]) -> str:
         return f"unexpected `{found}`; use straight quotes: 'text'"
     if found in ("'", '"'):
         return "the string that starts here does not end"
-    if text[offset : offset + 2] == "<>":
+    if (pair := text[offset : offset + 2]) in ("=>", "=<"):
+        return f"unexpected `{pair}`; write {pair[::-1]}"
+    if pair == "<>":
         return "unexpected `<>`; use != to compare"
     if before.endswith("<") and first == ">":
         return "unexpected `<>`; use != to compare"
