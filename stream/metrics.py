@@ -40,6 +40,7 @@ class Metrics:
         self.dead_lettered = counter("events_dead_lettered", "Records that could not be read", "reason")
         self.late = counter("events_late", "Events older than their user's clock", "action")
         self.duplicate = counter("events_duplicate", "Events whose id was seen before")
+        self.evicted = counter("keys_evicted", "Keys of users that had to make room for newer ones")
         self.clamped = counter("events_clamped", "Events from the future, set to their record time")
         self.changes = counter("changes", "Segment changes published", "segment", "type", "cause")
         self.segment_members = gauge("segment_members", "Members of a segment", "segment")

@@ -213,6 +213,9 @@ class _Run:
             write_traits(profile, event, leaves)
         for summary, role in dispatch.adds:
             summary.add(profile, event, role)
+        if profile.evicted:
+            self._step.counts.evicted += profile.evicted
+            profile.evicted = 0
         for rule in dispatch.notes:
             rule.note(profile, event, matched)
         self._evaluate(profile, profile.clock, rules, occasion)

@@ -81,13 +81,14 @@ class Step:
 class Counts:
     """What happened to the events of a step."""
 
-    __slots__ = ("clamped", "consumed", "duplicates", "ignored", "late_applied", "late_expired")
+    __slots__ = ("clamped", "consumed", "duplicates", "evicted", "ignored", "late_applied", "late_expired")
 
     def __init__(self) -> None:
         self.consumed = 0
         self.ignored = 0
         self.duplicates = 0
         self.clamped = 0
+        self.evicted = 0
         self.late_applied = 0
         self.late_expired = 0
 

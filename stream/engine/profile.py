@@ -91,7 +91,7 @@ class Profile:
         self.covered: dict[int, int] = {}
         """Slots of summaries that have not seen everything → the instant from which they have; never encoded."""
         self.evicted = 0
-        """Keys that had to make room since this was decoded."""
+        """Keys that had to make room and were not counted yet; never encoded."""
         self.review: Any = None
         """What a change of definitions still has to decide for this user; never encoded."""
 

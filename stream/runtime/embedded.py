@@ -23,6 +23,7 @@ class Tally:
     events: int = 0
     ignored: int = 0
     duplicates: int = 0
+    evicted: int = 0
     clamped: int = 0
     late_applied: int = 0
     late_expired: int = 0
@@ -36,6 +37,7 @@ class Tally:
         self.events += counts.consumed
         self.ignored += counts.ignored
         self.duplicates += counts.duplicates
+        self.evicted += counts.evicted
         self.clamped += counts.clamped
         self.late_applied += counts.late_applied
         self.late_expired += counts.late_expired

@@ -30,6 +30,7 @@ class Counts:
     consumed: int = 0
     ignored: int = 0
     duplicates: int = 0
+    evicted: int = 0
     clamped: int = 0
     late_applied: int = 0
     late_expired: int = 0

@@ -320,6 +320,7 @@ class Rounds:
             counts = step.counts
             metrics.consumed.labels(self._topic).inc(counts.consumed)
             metrics.duplicate.inc(counts.duplicates)
+            metrics.evicted.inc(counts.evicted)
             metrics.clamped.inc(counts.clamped)
             metrics.late.labels("applied").inc(counts.late_applied)
             metrics.late.labels("expired").inc(counts.late_expired)
