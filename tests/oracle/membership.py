@@ -257,7 +257,8 @@ class Evaluation:
         closed = Place(armed=False, anchor_at_exit=now.anchor)
         late = self.before.get((segment.name, instance))
         if late is not None and self.event is not None and self.event.time <= membership.effective_at:
-            moved = now.anchor is not None and late.anchor is not None and now.anchor > late.anchor
+            moved = None not in (now.anchor, late.anchor, membership.anchor)
+            moved = moved and now.anchor > max(late.anchor, membership.anchor)
             ended = (late.when is not False and now.when is False) or (
                 late.exit is not True and now.exit is True
             )
