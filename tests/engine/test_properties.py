@@ -27,9 +27,9 @@ from stream.engine.comparisons import Comparison, Member
 from stream.engine.conditions import Composite, Condition, MemberOf, TierOf
 from stream.engine.ladders import LadderRule
 from stream.engine.membership import SegmentRule
-from stream.engine.profile import FOREVER, Profile
+from stream.engine.profile import FOREVER, Profile, decode_profile, stamp_of
 from stream.engine.summaries import DecaySummary, NewestSummary, Summary, WindowSummary
-from stream.engine.traits import write_traits
+from stream.engine.traits import leaves_of, write_traits
 from stream.events import Event
 from stream.state import MemoryStore
 from tests.engine.driven import gather, put
@@ -121,6 +121,16 @@ def plainly(plan: Plan, times: TimeSettings, events: Sequence[Event]) -> Output:
     return worker.finish(end_of(events), 1000)
 
 
+def without_timers(profiles: dict[str, bytes]) -> dict[str, bytes]:
+    """The profiles as if nothing were due."""
+    found = {}
+    for user, raw in profiles.items():
+        profile = decode_profile(user, raw)
+        profile.due, profile.dues = FOREVER, []
+        found[user] = profile.encode(stamp_of(raw))
+    return found
+
+
 MOVES = st.one_of(
     st.tuples(st.just("feed"), st.integers(1, 9)),
     st.tuples(st.just("tick"), st.integers(1, 3)),
@@ -182,6 +192,9 @@ def test_how_the_work_is_cut_does_not_matter(
     changes, profiles = worker.finish(end_of(events), 1)
     expected_changes, expected_profiles = plainly(plan, times, events)
     assert changes == expected_changes
+    if any(move == "tick" for move, _ in moves):
+        # Waking for nothing leaves no trace: how far a user's timers have been looked at is no part of the state.
+        profiles, expected_profiles = map(without_timers, (profiles, expected_profiles))
     assert profiles == expected_profiles
 
 
@@ -316,7 +329,7 @@ def test_traits_do_not_depend_on_the_order_of_arrival(events: list[Event], data:
     def written(order: list[Event]) -> dict[str, Any]:
         profile = gather(plan_of("conditions"), [])
         for event in order:
-            write_traits(profile, event)
+            write_traits(profile, event, leaves_of(event.traits))
         return profile.traits
 
     assert written(data.draw(st.permutations(writes))) == written(writes)
