@@ -71,13 +71,13 @@ def _is_plain(value: Any) -> bool:
     if kind is str or kind is bool or value is None:
         return True
     if kind is int:
-        return -_MAX_SAFE_INTEGER <= value <= _MAX_SAFE_INTEGER
+        return bool(-_MAX_SAFE_INTEGER <= value <= _MAX_SAFE_INTEGER)
     if kind is dict:
         for key, item in value.items():
             if type(key) is not str or not key.isascii() or (type(item) is not str and not _is_plain(item)):
                 return False
         return True
-    return kind is list and all(map(_is_plain, value))
+    return kind is list and all(_is_plain(item) for item in value)
 
 
 def _with_safe_integers(value: Any) -> Any:
