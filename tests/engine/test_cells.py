@@ -100,6 +100,9 @@ def test_a_cell_is_the_same_in_any_order_and_merged_from_any_parts(shape: Shape)
             assert merged == EXPECTED[shape.name]
 
 
+# Left out: sums saturate at ±9.2e12 after every addition, so beyond that they still depend on the order.
+
+
 def test_gathering_sorted_columns_is_adding_them() -> None:
     entries = sorted(ENTRIES)
     for shape in (TIMES, SUMS, RANGES, ENDS, SETS):

@@ -11,7 +11,7 @@ from stream.engine.comparisons import Comparison, Exists, Member, Truth
 from stream.engine.conditions import NULL, All, AtLeast, Condition, Either, Explanation, Not, Verdict
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.values import Constant, Value
-from tests.engine.driven import T, compiled, gather, happened
+from tests.engine.driven import Driven, T, compiled, gather, happened
 from tests.engine.test_values import NOBODY, Line
 
 
@@ -221,3 +221,14 @@ segments: {churn: {when: "silence > max(3 * rhythm, 7d)"}}
     assert node.test(profile, T, None)[0] is None, "no rhythm yet"
     held, until = node.holds(profile, T, None)
     assert (held, T < until <= T + 7 * DAY + 1) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["silence > traits.x * 1d", "max(silence, traits.x * 1d) > 3d", "abs(silence - traits.x * 1d) > 3d"],
+)
+def test_what_is_beyond_all_numbers_is_unknown(when: str) -> None:
+    run = Driven(EVENTS.replace("WHEN", f'"{when}"'))
+    assert run.feed(happened("a", T, traits={"x": 1e308})) == []
+    assert run.finish(T + 30 * DAY) == []
+    assert run.leaves("s", T + 30 * DAY)[0].verdict is None

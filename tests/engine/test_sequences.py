@@ -107,8 +107,8 @@ def test_what_counts_twice_is_matched_once_and_occurs_once() -> None:
 def test_steps_are_matched_over_the_newest_64_and_older_events_expire() -> None:
     run = Driven(f"{EVENTS}\nsegments: {{s: {{when: {LONG}}}}}")
     run.feed(*(happened("a", T + n * MINUTE) for n in range(1, 66)))
-    # That it counts as expired is left out: only a list of every step that is full makes it so for now.
     run.feed(happened("a", T, id="older than all 64"))
+    assert (run.counts["late_applied"], run.counts["late_expired"]) == (0, 1)
     state = next(unit for unit in run.profile().units if unit is not None and len(unit) == 3)
     assert [len(role) for role in state] == [128, 0, 0]
     assert state[0][0] == T + 2 * MINUTE

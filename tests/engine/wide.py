@@ -60,9 +60,7 @@ def of_window(name: str) -> dict[str, Any]:
     segments: dict[str, Any] = {}
     for number, (aggregate, bounds) in enumerate(BOUNDS.items()):
         kind, source = aggregate.split(": ")
-        if (kind, name) == ("days", "between"):
-            continue  # not yet right: see the hand-computed vectors of windows for what is
-        if kind == "days" and name in ("last", "hour", "day", "session"):
+        if kind == "days" and name in ("last", "between", "hour", "day", "session"):
             bounds = [">= 1"]  # two days hardly fit into these
         features[f"f{number}"] = {kind: source, **window}
         for bound in bounds:
