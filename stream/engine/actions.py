@@ -84,7 +84,7 @@ class Policy:
         midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
         if minute >= end:
             midnight += timedelta(days=1)
-        return from_local(midnight + timedelta(minutes=end), zone)
+        return from_local(midnight + timedelta(minutes=end), zone, after=instant)
 
 
 def in_holdout(user: str, percent: float, salt: str) -> bool:

@@ -21,10 +21,15 @@ def to_local(instant: int, zone: ZoneInfo) -> datetime:
     return (EPOCH + timedelta(milliseconds=instant)).astimezone(zone)
 
 
-def from_local(wall: datetime, zone: ZoneInfo) -> int:
-    """The first instant at which the wall clock shows `wall` (naive), or the first after the gap that skips it."""
+def from_local(wall: datetime, zone: ZoneInfo, after: int | None = None) -> int:
+    """The first instant at which the wall clock shows `wall` (naive), or the first after the gap that skips it.
+
+    A time that comes twice is the second one where the first is not later than `after`.
+    """
     aware = wall.replace(tzinfo=zone, fold=0)
     instant = (aware - EPOCH) // _MILLISECOND
+    if after is not None and instant <= after:
+        return (aware.replace(fold=1) - EPOCH) // _MILLISECOND
     if to_local(instant, zone).replace(tzinfo=None) == wall:
         return instant
     # In a gap: the two readings of the wall time enclose the transition. Search it.

@@ -194,7 +194,7 @@ class _Run:
             occasion.before = {}
             for index in self._plan.with_dependents(rules):
                 self._rules[index].look(profile, event, occasion)
-            if leaves or any(summary.covers(profile, event, role) for summary, role in dispatch.adds):
+            if leaves or any(summary.covers(profile, event, role) for summary, role in dispatch.deciding):
                 self._step.counts.late_applied += 1
             else:
                 self._step.counts.late_expired += 1

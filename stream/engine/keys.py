@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from stream.engine.attachments import key_text
 from stream.engine.calendar import ordinal_day
-from stream.engine.cells import hash_scalar, to_number, to_scalar
+from stream.engine.cells import MICRO, hash_scalar, to_micros, to_scalar
 from stream.engine.summaries import KeysOf
 from stream.events import Event, Reader, read_field
 
@@ -83,10 +83,13 @@ def with_keys(keys_of: KeysOf) -> Reader:
 
 
 def times_keys(read: Reader, keys_of: KeysOf) -> Reader:
-    """A field's value once for each key of the event; nothing for an event without a key."""
+    """A field's value once for each key of the event; nothing for an event without a key.
+
+    It is rounded to 1e-6 first, as each key's own part is, so that the parts add up to the whole.
+    """
 
     def ask(event: Event) -> Any:
-        value, keys = to_number(read(event)), keys_of(event)
-        return None if value is None or not keys else value * len(keys)
+        micros, keys = to_micros(read(event)), keys_of(event)
+        return None if micros is None or not keys else micros * len(keys) / MICRO
 
     return ask

@@ -23,7 +23,7 @@ from stream.engine.actions import Policy
 from stream.engine.attachments import Attachment
 from stream.engine.conditions import Condition, Explanation
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import KeysOf
+from stream.engine.summaries import KeysOf, Summary
 from stream.events import Event
 from stream.identifiers import change_id
 
@@ -153,6 +153,7 @@ class SegmentRule(Rule):
         "_refers",
         "_renew",
         "_renew_bits",
+        "_splits",
         "_start_bits",
         "_ttl",
         "_user_bits",
@@ -179,6 +180,7 @@ class SegmentRule(Rule):
         renew_bits: int,
         for_each: str | None,
         keys_of: KeysOf | None,
+        splits: tuple[Summary, ...],
         start_bits: int,
         user_bits: int,
         reads_traits: bool,
@@ -199,6 +201,8 @@ class SegmentRule(Rule):
         """Bits of the selectors whose events renew, where no sequence does."""
         self.keys_of = keys_of
         """The keys of an event, with `for_each`."""
+        self._splits = splits
+        """Summaries that hold the keys of the instances."""
         self._start_bits = start_bits
         """Bits of the selectors whose events begin the instance of a key."""
         self._user_bits = user_bits
@@ -294,7 +298,7 @@ class SegmentRule(Rule):
             assert self.keys_of is not None
             if occasion.matched & self._start_bits:
                 for key in self.keys_of(event):
-                    if key not in instances:
+                    if key not in instances and any(split.holds_key(profile, key) for split in self._splits):
                         instances[key] = [None, FOREVER]
             if occasion.matched:
                 keys.update(key for key in self.keys_of(event) if key in instances)
@@ -420,7 +424,7 @@ class SegmentRule(Rule):
     ) -> bool:
         """Ends the membership if something does; True if so. `held` then waits to be armed."""
         exit_verdict, _ = self._ask_exit(profile, instant, key, held)
-        retracted = self._retracts(occasion, key, when, exit_verdict, anchor)
+        retracted = self._retracts(occasion, key, held, when, exit_verdict, anchor)
         expired = self._ttl is not None and instant >= held[SINCE] + self._ttl
         by_condition = when is False if self._exit is None else exit_verdict is True
         disqualified = self.index in occasion.redefined and when is False
@@ -453,6 +457,7 @@ class SegmentRule(Rule):
         self,
         occasion: Occasion,
         key: str | None,
+        held: list[Any],
         when: bool | None,
         exit_verdict: bool | None,
         anchor: int | None,
@@ -464,7 +469,9 @@ class SegmentRule(Rule):
         return (
             (when is False and when_before is not False)
             or (exit_verdict is True and exit_before is not True)
-            or (anchor is not None and anchor_before is not None and anchor > anchor_before)
+            or (
+                anchor is not None and anchor_before is not None and anchor > max(anchor_before, held[ANCHOR])
+            )
         )
 
     def _member_due(

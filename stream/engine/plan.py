@@ -18,7 +18,7 @@ from stream.engine.membership import Rule
 from stream.engine.migration import Layout
 from stream.engine.profile import blank_profile
 from stream.engine.rules import RuleCompiler
-from stream.engine.summaries import Summary
+from stream.engine.summaries import RecentSummary, Summary
 from stream.identifiers import canonical_json, definition_hash
 
 
@@ -28,6 +28,8 @@ class Dispatch:
 
     adds: tuple[tuple[Summary, int], ...]
     """Summaries to update, and as what."""
+    deciding: tuple[tuple[Summary, int], ...]
+    """Those of them that are more than evidence: they tell whether a late event still counts."""
     rules: tuple[tuple[int, ...], ...]
     """Rules to ask: of a known user, of a new one, and both again where the event carries traits."""
     notes: tuple[Rule, ...]
@@ -138,7 +140,8 @@ class Plan:
                 for new in ((), self.awake)
             )
             notes = sorted({index for bit in bits for index in self._notes.get(bit, ())})
-            found = Dispatch(adds, rules, tuple(self.rules[index] for index in notes))
+            deciding = tuple(add for add in adds if not isinstance(add[0], RecentSummary))
+            found = Dispatch(adds, deciding, rules, tuple(self.rules[index] for index in notes))
             route.dispatches[matched] = found
         return found
 

@@ -18,7 +18,7 @@ from stream.engine.features import FeatureCompiler
 from stream.engine.ladders import LadderRule, TierRule
 from stream.engine.membership import Anchor, Rule, SegmentRule
 from stream.engine.sequences import PairSequence, Sequence, StepSequence, Then
-from stream.engine.summaries import PairSummary, StepsSummary, Summary, Table
+from stream.engine.summaries import PairSummary, StepsSummary, Summary
 from stream.engine.values import Value
 from stream.identifiers import definition_hash
 
@@ -38,7 +38,7 @@ class RuleCompiler:
         self._exit_bits: list[int] = []
         self._anchors: dict[int, Anchor] = {}
         self._user_bits = 0
-        self._tables: list[Table] = []
+        self._splits: list[Summary] = []
         self.refers_to: set[int] = set()
         """Rules that the owner asks for."""
         self.touched_by: set[int] = set()
@@ -86,14 +86,16 @@ class RuleCompiler:
             renew_bits=self._mask(positive_selectors(owner.when, steps=False)),
             for_each=self._for_each,
             keys_of=None if self._for_each is None else features.keys_of(self._for_each),
+            splits=tuple(self._splits),
             start_bits=self._mask(positive_selectors(owner.when, steps=True))
             | self._feature_bits(owner.when),
             user_bits=self._user_bits,
             reads_traits=self.reads_traits,
             refers=bool(self.refers_to),
         )
-        for table in self._tables:
-            table.rules.append(rule)
+        for summary in self._splits:
+            assert summary.table is not None
+            summary.table.rules.append(rule)
         return rule
 
     def _mask(self, references: Iterable[Reference]) -> int:
@@ -143,8 +145,8 @@ class RuleCompiler:
 
     def _keyed(self, summary: Summary) -> None:
         """Notes that a summary holds the keys of this rule's instances."""
-        if self._for_each is not None and summary.table is not None and summary.table not in self._tables:
-            self._tables.append(summary.table)
+        if self._for_each is not None and summary.table is not None and summary not in self._splits:
+            self._splits.append(summary)
 
     # --- conditions --------------------------------------------------------------------------------------------------
 

@@ -46,33 +46,37 @@ class Table:
         self.rules: list[Any] = []
         """Rules with a membership per key that read this summary."""
 
-    def put(self, profile: Profile, slot: int, key: str, event: Event) -> list[Any]:
-        """The entry of a key, made if need be; the key's activity is up to date, and there is room for it."""
+    def put(self, profile: Profile, slot: int, key: str, event: Event) -> list[Any] | None:
+        """The entry of a key with its activity up to date, made if need be; None if there is no room for it."""
         entries: dict[str, list[Any]] | None = profile.units[slot]
         if entries is None:
             entries = profile.units[slot] = {}
         entry = entries.get(key)
-        if entry is None:
-            if len(entries) >= self.max_keys:
-                self._evict(profile, entries)
-                entry = [event.time, event.id, profile.clock, None]
-            else:
-                entry = [event.time, event.id, -FOREVER, None]
-            entries[key] = entry
-        elif (event.time, event.id) > (entry[0], entry[1]):
-            entry[0], entry[1] = event.time, event.id
+        if entry is not None:
+            if (event.time, event.id) > (entry[0], entry[1]):
+                entry[0], entry[1] = event.time, event.id
+            return entry
+        start = -FOREVER
+        if len(entries) >= self.max_keys:
+            start = profile.clock
+            if not self._make_room(profile, entries, (event.time, event.id)):
+                return None
+        entry = entries[key] = [event.time, event.id, start, None]
         return entry
 
-    def _evict(self, profile: Profile, entries: dict[str, list[Any]]) -> None:
-        """Drops the key with the oldest activity; keys with an open membership go last."""
-        victim = min(
-            entries,
-            key=lambda key: (any(rule.is_open(profile, key) for rule in self.rules), *entries[key][:2], key),
-        )
-        del entries[victim]
+    def _make_room(self, profile: Profile, entries: dict[str, list[Any]], newcomer: tuple[int, str]) -> bool:
+        """Drops the key with the oldest activity, those with an open membership last; False if a newcomer is older."""
         profile.evicted += 1
+        (_, *activity), victim = min(
+            ((any(rule.is_open(profile, key) for rule in self.rules), *entry[:2]), key)
+            for key, entry in entries.items()
+        )
+        if newcomer < tuple(activity):
+            return False
+        del entries[victim]
         for rule in self.rules:
             rule.forget(profile, victim)
+        return True
 
 
 class Summary:
@@ -91,7 +95,8 @@ class Summary:
             return
         for key in self.table.keys_of(event):
             entry = self.table.put(profile, self.slot, key, event)
-            entry[3] = self.put(entry[3], event, role, profile.clock)
+            if entry is not None:
+                entry[3] = self.put(entry[3], event, role, profile.clock)
 
     def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
         """The state with an event more; None is the state of nothing."""
@@ -108,6 +113,11 @@ class Summary:
         entries = profile.units[self.slot]
         entry = None if entries is None else entries.get(key)
         return None if entry is None else entry[3]
+
+    def holds_key(self, profile: Profile, key: str) -> bool:
+        """Whether a key is kept."""
+        entries = profile.units[self.slot]
+        return entries is not None and key in entries
 
     def newest(self, profile: Profile, key: str) -> int:
         """Time of a key's newest event."""

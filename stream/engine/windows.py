@@ -11,7 +11,7 @@ late event may still fold it into a pane that counts.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 from stream.durations import DAY, HOUR
@@ -266,25 +266,30 @@ def insert(
     if panes and panes[0][0] < cut:
         panes[:] = [pane for pane in panes if pane[0] >= cut]
     if len(times) > EXACT:
-        _fold(
-            panes, window, shape, times.pop(0), ids.pop(0) if ids is not None else "",
-            values.pop(0) if values is not None else None, times[-1],
-        )  # fmt: skip
+        newest, before = times[-1], times[-2]
+        fallen = (
+            times.pop(0),
+            ids.pop(0) if ids is not None else "",
+            values.pop(0) if values is not None else None,
+        )
+        _fold(panes, window, shape, fallen, newest)
+        if newest // DAY != before // DAY:
+            _regroup(panes, window, shape, newest)
 
 
-def _fold(
-    panes: list[Pane], window: Window, shape: Shape, time: int, event_id: str, value: Any, newest: int
-) -> None:
-    start = window.pane_start(time, newest)
-    for pane in panes:
-        if pane[0] == start:
-            cell = pane[1:]
-            shape.add(cell, time, event_id, value)
-            pane[1:] = cell
-            break
+def _fold(panes: list[Pane], window: Window, shape: Shape, entry: tuple[int, str, Any], newest: int) -> None:
+    start = window.pane_start(entry[0], newest)
+    at = bisect_left(panes, start, key=_start)
+    if at < len(panes) and panes[at][0] == start:
+        cell = panes[at][1:]
+        shape.add(cell, *entry)
+        panes[at][1:] = cell
     else:
-        insort(panes, [start, *shape.new(time, event_id, value)], key=_start)
-    # Hours become days, and days one pane, as the newest entry moves on.
+        panes.insert(at, [start, *shape.new(*entry)])
+
+
+def _regroup(panes: list[Pane], window: Window, shape: Shape, newest: int) -> None:
+    """Hours become days, and days one pane, as the newest entry moves on to another day."""
     merged: list[Pane] = []
     for pane in panes:
         start = window.pane_start(pane[0], newest) if pane[0] > -FOREVER else pane[0]
