@@ -12,16 +12,16 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports unit bench broker docs env clean
+.PHONY: help demo test lint format types imports unit compiled compile clean-compiled bench broker docs env clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: $(RUN_STAMP) ## a simulated shop through the engine: segment changes live, then a summary
 	@mkdir -p $(DEMO_OUT)
 	$(BIN)/segstream demo --out $(DEMO_OUT)/changes.jsonl
 
-test: lint types imports unit ## everything: style, types, architecture, unit, property, golden and broker tests
+test: lint types imports unit compiled ## everything: style, types, architecture, unit, property, golden and broker tests
 
 lint: $(DEV_STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -39,6 +39,15 @@ imports: $(DEV_STAMP) ## the layers of the house
 
 unit: $(DEV_STAMP) ## pytest (PYTEST_ARGS="-k ladder -x")
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+compiled: $(DEV_STAMP) ## the engine's tests against the compiled engine, where there is a C compiler
+	$(BIN)/python tools/compile_engine.py test
+
+compile: $(DEV_STAMP) ## compile the engine in place: faster, and edits need compiling again
+	$(BIN)/python tools/compile_engine.py in-place
+
+clean-compiled: $(DEV_STAMP) ## back to plain Python
+	$(BIN)/python tools/compile_engine.py clean
 
 bench: $(DEV_STAMP) ## the benchmark of docs/performance.md (BENCH_ARGS="--part engine")
 	@mkdir -p $(BENCH_OUT)

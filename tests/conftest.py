@@ -13,7 +13,19 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
+from stream.compiled import describe_engine
+from stream.errors import OperatorError
+
 IN_CI = os.environ.get("CI", "").lower() == "true"
+
+
+def pytest_report_header() -> str:
+    """Says which engine is tested, and ends the run where it is not what its sources say."""
+    try:
+        return f"engine: {describe_engine()}"
+    except OperatorError as error:
+        raise pytest.UsageError(str(error)) from error
+
 
 settings.register_profile(
     "default",

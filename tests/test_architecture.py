@@ -31,7 +31,7 @@ PURE = [
         "instants.py",
     }
 ]
-FOLDERS = (".ci", "benchmarks", "deploy", "docs", "schemas", "stream", "tests")
+FOLDERS = (".ci", "benchmarks", "deploy", "docs", "schemas", "stream", "tests", "tools")
 TEXT_SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".json", ".lark", ".xml", ""}
 WRITTEN = [
     path

@@ -8,6 +8,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from stream.compiled import describe_engine
+
 ROOT = Path(__file__).parents[2]
 """The source checkout, where there is one."""
 _PACKAGES = ("segstream", "faust-streaming", "aiokafka", "msgspec", "rocksdict")
@@ -21,6 +23,7 @@ def describe_machine() -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "engine": describe_engine(),
     }
     for package in _PACKAGES:
         try:
