@@ -86,6 +86,7 @@ STARTS = (
     1_774_738_800_000,  # 2026-03-28 23:00 UTC, two hours before the clocks of Europe go forward
     1_772_928_000_000,  # 2026-03-08 00:00 UTC, hours before those of New York do
     1_792_886_400_000,  # 2026-10-25 00:00 UTC, an hour before those of Europe go back
+    1_803_816_000_000,  # 2027-02-28 12:00 UTC; no 29 February follows
     1_835_308_800_000,  # 2028-02-28 00:00 UTC, before a leap day
     1_798_664_400_000,  # 2026-12-30 21:00 UTC, before the end of a year in the middle of a week
     1_777_030_200_000,  # 2026-04-24 11:30 UTC; Cairo skips its midnight
@@ -710,24 +711,31 @@ def body(draw: Draw, number: int, shaped: int = 0) -> Raw:
     return raw
 
 
-def some_traits(draw: Draw) -> Raw:
-    return draw.pick(
-        [
-            {"city": "Seoul"},
-            {"city": None},
-            {"vip": True},
-            {"vip": "yes"},
-            {"size": {"eu": 41}},
-            {"size": {"eu": 39, "us": 8}},
-            {"size": None},
-            {"size": 5},
-            {"lat": 37.6, "lon": 127.0},
-            {"lat": 52.5, "lon": 13.4},
-            {"lat": None},
-            {},
-            *({"birthday": day} for day in DATES),
-        ]
-    )
+def some_traits(draw: Draw, wanted: str) -> Raw:
+    """Traits, mostly of those that the definitions ask for."""
+    options: list[Raw] = [
+        {"city": "Seoul"},
+        {"city": None},
+        {"vip": True},
+        {"vip": "yes"},
+        {"size": {"eu": 41}},
+        {"size": {"eu": 39, "us": 8}},
+        {"size": None},
+        {"size": 5},
+        {"lat": 37.6, "lon": 127.0},
+        {"lat": 52.5, "lon": 13.4},
+        {"lat": None},
+        {},
+        *({"birthday": day} for day in DATES),
+        *({"consent": {"marketing": agreed}} for agreed in (True, False, "true", None)),
+        {"consent": {"marketing": True, "push": True}},
+        {"timezone": "America/New_York"},
+        {"timezone": "Mars/Olympus"},
+        {"timezone": None},
+    ]
+    if draw.whole(0, 4):
+        options = [each for each in options if any(name in wanted for name in each)] or options
+    return draw.pick(options)
 
 
 def cases(family: str) -> st.SearchStrategy[Case]:
@@ -790,15 +798,18 @@ def case(draw: Draw, definitions: Callable[[Draw], Raw], family: str) -> Case:
         return case_of_time(draw, raw)
     spans = sorted({*durations_of({k: v for k, v in raw.items() if k != "events"}), 60_000, *literals(raw)})
     days = family in ("calendars", "clocks", "windows", "membership", "for_each")
+    wanted = str(raw["segments"]) + ("timezone" if "quiet_hours" in str(raw) else "")
     start = draw.pick(STARTS) + draw.pick([0, 0, 1, 3_599_999, 7_200_000])
     times = [start]
     bodies: list[Raw] = []
     for number in range(draw.pick([1, 4, 8, 12, 16, 20, 24, 28])):
-        mode = draw.pick(["same", "edge", "edge", "step", "step", "jump"])
+        mode = draw.pick(["same", "edge", "edge", "next edge", "step", "step", "jump"])
         if mode == "same":
             time = times[-1]
         elif mode == "edge":
             time = draw.pick(times) + draw.pick(spans) + draw.whole(-1, 1)
+        elif mode == "next edge":
+            time = times[-1] + draw.pick(spans) + draw.whole(-1, 1)
         elif mode == "step":
             time = times[-1] + draw.whole(1, 20) * 60_000
         else:
@@ -812,7 +823,7 @@ def case(draw: Draw, definitions: Callable[[Draw], Raw], family: str) -> Case:
             "time": time,
         }
         if family in ("clocks", "actions") and draw.flip():
-            event["traits"] = some_traits(draw)
+            event["traits"] = some_traits(draw, wanted)
         bodies.append(event)
     disorder = draw.pick(["ordered", "ordered", "some", "as drawn"])
     if disorder != "as drawn":
