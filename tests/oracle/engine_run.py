@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -23,10 +24,25 @@ NS = uuid5(NAMESPACE_URL, "urn:segstream")
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a runtime may treat the engine, none of which may show in the changes."""
+
+    batch: int = 1
+    lazy: bool = False
+    """Due instants of other users are left waiting until the end."""
+    forgetful: bool = False
+    """The partition is opened anew from its store after every batch, as after a crash."""
+
+
+PLAIN = Manner()
+
+
 class Played:
     """The engine with one store per partition. Every step is written and settled, as a runtime does."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, manner: Manner) -> None:
+        self.manner = manner
         plan = compile_plan(loads(yaml.safe_dump(case.raw, sort_keys=False)))
         settings = case.settings
         self.engine = Engine(
@@ -54,7 +70,10 @@ class Played:
             step = self.engine.step(partition, events, events[-1].offset + 1)
             self.keep(number, step)
             events = events[step.consumed :]
-        self.drain(number)
+        if not self.manner.lazy:
+            self.drain(number)
+        if self.manner.forgetful:
+            self.partitions[number] = self.engine.open(self.stores[number], self.stores[number].marker())
 
     def drain(self, number: int) -> None:
         partition = self.partition(number)
@@ -66,6 +85,7 @@ class Played:
 
     def finish(self, until: int) -> None:
         for number, partition in self.partitions.items():
+            self.drain(number)
             more = True
             while more:
                 step = self.engine.finish(partition, until, 2)
@@ -73,9 +93,9 @@ class Played:
                 more = step.more
 
 
-def by_engine(case: Case, batch: int = 1) -> list[Row]:
-    """What the engine says, in batches of so many records."""
-    played = Played(case)
+def by_engine(case: Case, manner: Manner = PLAIN) -> list[Row]:
+    """What the engine says."""
+    played = Played(case, manner)
     waiting: dict[int, list[Event]] = defaultdict(list)
     newest: int | None = None
     for offset, record in enumerate(case.records):
@@ -88,7 +108,7 @@ def by_engine(case: Case, batch: int = 1) -> list[Row]:
             continue
         newest = time if newest is None else max(newest, time)
         waiting[record.partition].append(event)
-        if len(waiting[record.partition]) >= batch:
+        if len(waiting[record.partition]) >= manner.batch:
             played.feed(record.partition, waiting.pop(record.partition))
     for number, events in waiting.items():
         played.feed(number, events)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from stream.errors import DefinitionError
-from tests.oracle.engine_run import by_engine, by_oracle
+from tests.oracle.engine_run import PLAIN, Manner, by_engine, by_oracle
 from tests.oracle.strategies import Case, seeded
 from tests.oracle.timeline import Settings, milliseconds
 
@@ -51,10 +51,10 @@ OPTIONAL += (
 OPTIONAL += ("cooldown", "cap", "holdout", "consent", "quiet_hours", "priority", "since", "remove", "max")
 
 
-def disagrees(case: Case, batch: int = 1) -> bool:
+def disagrees(case: Case, manner: Manner = PLAIN) -> bool:
     """False also where taking something away has broken the definitions."""
     try:
-        return by_engine(case, batch) != by_oracle(case)
+        return by_engine(case, manner) != by_oracle(case)
     except (DefinitionError, ValueError, KeyError, TypeError, StopIteration):
         return False
 
@@ -152,9 +152,9 @@ def edited(raw: Any, path: tuple[Any, ...], value: Any = MISSING) -> Any:
     return raw
 
 
-def shown(case: Case, batch: int = 1) -> str:
+def shown(case: Case, manner: Manner = PLAIN) -> str:
     """The case and both answers, for people."""
-    lines = [yaml.safe_dump(case.raw, sort_keys=False), str(case.settings) + f" until={case.until}"]
+    lines = [yaml.safe_dump(case.raw, sort_keys=False), f"{case.settings} until={case.until} {manner}"]
     start = min((milliseconds(record.event["time"]) for record in case.records), default=0)
     for record in case.records:
         event = {**record.event, "time": f"+{milliseconds(record.event['time']) - start}"}
@@ -162,7 +162,7 @@ def shown(case: Case, batch: int = 1) -> str:
             json.dumps(event) + (f" record {record.record_time - start}" if record.record_time else "")
         )
     lines.append(f"times from {start}")
-    oracle, engine = by_oracle(case), by_engine(case, batch)
+    oracle, engine = by_oracle(case), by_engine(case, manner)
     for name, rows in (("oracle", oracle), ("engine", engine)):
         lines.append(name)
         for each in rows:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.constructs import ALL, constructs
-from tests.oracle.engine_run import Row, by_engine, by_oracle
+from tests.oracle.engine_run import Manner, Row, by_engine, by_oracle
 from tests.oracle.smaller import disagrees, shown, smaller
 from tests.oracle.strategies import FAMILIES, Case, cases, seeded
 
@@ -20,6 +20,8 @@ CASES = int(os.environ.get("ORACLE_CASES", "150"))
 TWICE = ("calendars", "shares", "for_each", "sequences", "ladders", "actions", "membership", "references")
 OFTEN = {"clocks": 8, "windows": 4, **dict.fromkeys(TWICE, 2)}
 """Families with so many constructs that it takes more cases to meet each."""
+
+MANNERS = st.builds(Manner, batch=st.integers(1, 5), lazy=st.booleans(), forgetful=st.booleans())
 
 
 @cache
@@ -40,9 +42,11 @@ def chosen(family: str) -> list[tuple[int, Case, list[Row]]]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_seeded_cases(family: str) -> None:
     for seed, case, expected in chosen(family):
-        batch = 1 + seed % 7
-        if by_engine(case, batch) != expected:
-            pytest.fail(f"{family} {seed}\n" + shown(smaller(case, partial(disagrees, batch=batch)), batch))
+        manner = Manner(batch=1 + seed % 7, lazy=seed % 2 == 0, forgetful=seed % 3 == 0)
+        if by_engine(case, manner) != expected:
+            pytest.fail(
+                f"{family} {seed}\n" + shown(smaller(case, partial(disagrees, manner=manner)), manner)
+            )
 
 
 def test_every_construct_is_met_often_and_matters() -> None:
@@ -59,6 +63,6 @@ def test_every_construct_is_met_often_and_matters() -> None:
 
 
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(case=st.sampled_from(sorted(FAMILIES)).flatmap(cases), batch=st.integers(1, 5))
-def test_any_case(case: Case, batch: int) -> None:
-    assert by_engine(case, batch) == by_oracle(case), shown(case, batch)
+@given(case=st.sampled_from(sorted(FAMILIES)).flatmap(cases), manner=MANNERS)
+def test_any_case(case: Case, manner: Manner) -> None:
+    assert by_engine(case, manner) == by_oracle(case), shown(case, manner)
