@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports unit compiled compile clean-compiled bench broker docs env clean
+.PHONY: help demo test oracle lint format types imports unit compiled compile clean-compiled bench broker docs env clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ imports: $(DEV_STAMP) ## the layers of the house
 
 unit: $(DEV_STAMP) ## pytest (PYTEST_ARGS="-k ladder -x")
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+oracle: $(DEV_STAMP) ## a longer run of the brute-force oracle (ORACLE_CASES=2000)
+	ORACLE_CASES=$(or $(ORACLE_CASES),2000) $(BIN)/python -m pytest -q --timeout 0 tests/oracle/test_agreement.py
 
 compiled: $(DEV_STAMP) ## the engine's tests against the compiled engine, where there is a C compiler
 	$(BIN)/python tools/compile_engine.py test
