@@ -16,7 +16,7 @@ def murmur2(data: bytes) -> int:
     """The 32-bit hash, unsigned.
 
     >>> hex(murmur2(b"21"))
-    '0xc5f4a16a'
+    '0xc5f2f8ec'
     """
     length = len(data)
     hash_ = _SEED ^ length
