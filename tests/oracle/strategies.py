@@ -627,12 +627,28 @@ def of_time(draw: Draw) -> Raw:
         {"when": {"all": [{"do": "view"}, "carts == 0"]}},
         {"when": "rhythm < 15m or silence > 2 * rhythm"},
         {"when": {"any": [{"do": "cart", "last": "30m"}, "spend > 20"]}, "ttl": "1h"},
+        {
+            "when": {"seq": [{"do": "cart"}, {"then": "buy", "within": "10m", "without": "view"}]},
+            "ttl": "30m",
+        },
+        {
+            "when": {
+                "seq": [{"do": "view"}, {"then": "cart", "within": "30m"}, {"not": "buy", "for": "10m"}]
+            },
+            "renew": True,
+        },
+        {"when": "run >= 3"},
+        {"when": "before >= 1 and before < 3"},
+        {"when": "marked == 2", "min_dwell": "10m"},
     ]
     features: Raw = {
         "silence": {"since_last": "active"},
         "carts": {"count": "cart", "last": "30m"},
         "rhythm": {"mean_gap": "active", "last": "1h"},
         "spend": {"sum": "buy.value", "last": "1h"},
+        "run": {"count": "active", "session": "10m"},
+        "before": {"count": "active", "between": ["30m", "10m"]},
+        "marked": {"count": "active", "since": "cart"},
     }
     tiers = [{"name": "gold", "when": "spend >= 25"}, {"name": "silver", "when": "carts >= 1"}]
     ladder = {"l": {"tiers": tiers, "demote_after": draw.pick(["10m", "30m"])}} if draw.flip() else None

@@ -18,7 +18,7 @@ from tests.oracle.strategies import FAMILIES, Case, cases, seeded
 CASES = int(os.environ.get("ORACLE_CASES", "150"))
 """Seeded cases per family; a longer run sets more."""
 TWICE = ("calendars", "shares", "for_each", "sequences", "ladders", "actions", "membership", "references")
-OFTEN = {"clocks": 8, "windows": 4, **dict.fromkeys(TWICE, 2)}
+OFTEN = {"clocks": 8, "windows": 4, "time": 4, **dict.fromkeys(TWICE, 2)}
 """Families with so many constructs that it takes more cases to meet each."""
 
 MANNERS = st.builds(Manner, batch=st.integers(1, 5), lazy=st.booleans(), forgetful=st.booleans())
