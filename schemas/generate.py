@@ -79,6 +79,8 @@ AGGREGATE_TEXTS = {
     "last_value": "value of a field at the latest event: `last_value: buy.channel`. Unknown of nothing",
     "distinct": "number of different values of a field: `distinct: view.product_id`. Exact up to 256",
     "days": "number of local calendar days with an event: `days: active`. 0 of nothing",
+    "weeks": "number of local calendar weeks (from Monday) with an event: `weeks: active`. 0 of nothing",
+    "months": "number of local calendar months with an event: `months: active`. 0 of nothing",
     "since_first": "time since the first event, a duration that grows: `since_first: buy`. Unknown of nothing",
     "since_last": "time since the last event, a duration that grows: `since_last: active`. Unknown of nothing",
     "mean_gap": "mean time between events, of closed gaps only: `mean_gap: buy`. Unknown below two events",

@@ -33,7 +33,7 @@ from stream.definitions.text import names, write, write_sequence
 from stream.durations import DAY, format_duration
 
 _LONG = 3650 * DAY
-_COUNTING = {"count", "sum", "distinct", "days", "share"}
+_COUNTING = {"count", "sum", "distinct", "days", "weeks", "months", "share"}
 
 
 def advise(definitions: Definitions, problems: Problems) -> None:

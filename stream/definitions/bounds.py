@@ -27,11 +27,14 @@ from stream.definitions.model import (
     Test,
 )
 from stream.definitions.text import names, write
-from stream.durations import DAY
+from stream.durations import DAY, WEEK
 
 MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _NEGATED = {"==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
-WHOLE = {"count", "distinct", "days"}
+WHOLE = {"count", "distinct", "days", "weeks", "months"}
+
+SHORTEST = {"days": DAY, "weeks": WEEK, "months": 28 * DAY}
+"""How long one of them lasts at least. A window touches at most two more than fit into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +203,8 @@ def _natural(feature: Feature) -> Limit:
         return Limit(0)
     if feature.aggregate == "mean_gap":
         return Limit(0, window.length, high_open=True) if window.kind == "last" else Limit(0)
-    if feature.aggregate == "days" and window.kind == "last":
-        return Limit(0, window.length // DAY + 2, whole=True)
+    if feature.aggregate in SHORTEST and window.kind == "last":
+        return Limit(0, window.length // SHORTEST[feature.aggregate] + 2, whole=True)
     if feature.aggregate in WHOLE:
         return Limit(0, whole=True)
     return Limit()

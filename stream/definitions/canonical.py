@@ -100,10 +100,13 @@ class Canon:
         return form
 
     def selector(self, selector: Selector) -> Any:
-        return {
+        form = {
             "types": None if selector.types is None else sorted(selector.types),
             "where": None if selector.where is None else self.expression(selector.where, in_where=True),
         }
+        if selector.where is not None and asks_local_time(selector.where):
+            form["timezone"] = selector.timezone
+        return form
 
     def reference(self, reference: Reference) -> Any:
         return self.selector(self._definitions.selectors[reference.name])
@@ -160,6 +163,21 @@ class Canon:
                 ]
             case Logic(operator=operator, operands=operands):
                 return [operator, *(self.expression(operand, in_where) for operand in operands)]
+
+
+def asks_local_time(where: Expression) -> bool:
+    """Whether a `where` asks what the wall clock showed at the event."""
+    match where:
+        case Call(function=function, arguments=arguments):
+            return function.startswith("local_") or any(map(asks_local_time, arguments))
+        case Arithmetic(left=left, right=right) | Comparison(left=left, right=right):
+            return asks_local_time(left) or asks_local_time(right)
+        case Membership(item=item, options=options):
+            return any(map(asks_local_time, (item, *options)))
+        case Logic(operands=operands):
+            return any(map(asks_local_time, operands))
+        case _:
+            return False
 
 
 def field_form(path: str) -> str:

@@ -191,7 +191,10 @@ class KindChecker:
             takes = takes if least == most else f"at least {takes}"
             self._problems.error(call.at, f"`{call.function}` takes {takes}, not {given}")
             return ANY
-        if scope.where != "user" and call.function.startswith(("local_", "until_", "age")):
+        if scope.where == "line" and call.function.startswith("local_"):
+            message = f"`{call.function}` asks about the event; say it outside of what is asked of its lines"
+            self._problems.error(call.at, message)
+        elif scope.where != "user" and call.function in ("until_anniversary", "age"):
             message = f"`{call.function}` asks about an instant; `where` sees only the event"
             self._problems.error(call.at, message)
         kinds = [self._kind(argument, scope) for argument in call.arguments]

@@ -99,11 +99,12 @@ Expression = Constant | Name | Call | Arithmetic | Comparison | Membership | Log
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which events are meant. `types` is None for `*`."""
+    """Which events are meant. `types` is None for `*`; `timezone` is that of the functions of time in `where`."""
 
     name: str
     types: tuple[str, ...] | None
     where: Expression | None
+    timezone: str
     at: Place
 
 

@@ -28,7 +28,7 @@ from stream.durations import format_duration
 
 AGGREGATES = (
     "count", "sum", "mean", "min", "max", "first_value", "last_value", "distinct",
-    "days", "since_first", "since_last", "mean_gap", "share", "top",
+    "days", "weeks", "months", "since_first", "since_last", "mean_gap", "share", "top",
 )  # fmt: skip
 NEED_FIELD = {"sum", "mean", "min", "max", "first_value", "last_value", "distinct"}
 TAKE_FIELD = NEED_FIELD | {"share", "top"}
@@ -161,7 +161,7 @@ class FileReader(NodeReader):
                 source.error(types, "`type` must name an event type, like product_viewed")
         where = self.expression(fields["where"][1], "where") if "where" in fields else None
         named = tuple(dict.fromkeys(one for one in found if one))
-        return Selector(name, None if "*" in named else named, where, source.place(key))
+        return Selector(name, None if "*" in named else named, where, self._timezone, source.place(key))
 
     def _feature(self, name: str, key: yaml.Node, node: yaml.Node) -> Feature | None:
         source = self._source

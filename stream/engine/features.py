@@ -162,7 +162,7 @@ class FeatureCompiler:
         if feature.aggregate in ("share", "top"):
             return self._compare_keys(feature, recent)
         window = self.window(feature, by)
-        if feature.aggregate in ("distinct", "days"):
+        if feature.aggregate in ("distinct", "days", "weeks", "months"):
             return self._different(feature, window, recent)
         shape = _SHAPES[feature.aggregate]
         summary = self.cells(feature, shape, window, self._read(feature), by)
@@ -198,16 +198,17 @@ class FeatureCompiler:
         return found
 
     def _different(self, feature: model.Feature, window: windows.Window, recent: RecentSummary) -> Value:
-        """`distinct` and `days`."""
+        """`distinct`, and `days`, `weeks` and `months`."""
         by, is_sample = feature.by, feature.aggregate == "distinct"
         read = self._read(feature)
-        fold = compile_days(feature.timezone) if read is None else compile_fold(read)
+        fold = compile_days(feature.aggregate, feature.timezone) if read is None else compile_fold(read)
         summary: Cells
         if feature.window.kind == "between":  # the newest event of a value does not speak for its older ones
             source = fold if read is None else read
-            summary = self.cells(
-                feature, cells.SETS, window, source, by, "" if is_sample else feature.timezone
+            purpose = {"distinct": "", "days": feature.timezone}.get(
+                feature.aggregate, f"{feature.aggregate} in {feature.timezone}"
             )
+            summary = self.cells(feature, cells.SETS, window, source, by, purpose)
         else:
             form = ["newest", feature.aggregate, feature.timezone, self.canon.state(feature)]
             table = self.table(by, feature.max_keys)

@@ -7,11 +7,12 @@ The keys by a plain name f are the event's own f (of the envelope or of props), 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from stream.engine.attachments import key_text
-from stream.engine.calendar import ordinal_day
+from stream.engine.calendar import ordinal_day, truncate
 from stream.engine.cells import MICRO, hash_scalar, to_micros, to_scalar
 from stream.engine.summaries import KeysOf
 from stream.events import Event, Reader, read_field
@@ -54,12 +55,15 @@ def compile_fold(read: Reader) -> Fold:
     return fold
 
 
-def compile_days(timezone: str) -> Fold:
-    """The local day of the event."""
+def compile_days(aggregate: str, timezone: str) -> Fold:
+    """The local day of the event, or the first of the week or month that holds it."""
     zone = ZoneInfo(timezone)
 
     def fold(event: Event) -> int | None:
-        return ordinal_day(event.time, zone)
+        day = ordinal_day(event.time, zone)
+        if aggregate == "days":
+            return day
+        return truncate(datetime.fromordinal(day), "week" if aggregate == "weeks" else "month").toordinal()
 
     return fold
 

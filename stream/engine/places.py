@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from math import asin, cos, radians, sin, sqrt
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from stream.engine import calendar
 from stream.engine.profile import Profile
 from stream.engine.values import NUMBERS, Answer, Value
 
+LOCAL_TIME: Final[dict[str, Callable[[datetime], int | str]]] = {
+    "local_hour": lambda wall: wall.hour,
+    "local_weekday": lambda wall: wall.isoweekday(),
+    "local_date": lambda wall: wall.date().isoformat(),
+}
+"""What the wall clock shows: the hour, the ISO weekday (1 = Monday), the date (2026-11-21)."""
+
 EARTH_RADIUS_KM = 6371.0088  # mean radius R1 of the IUGG
 
 
 class LocalTime(Value):
-    """`local_hour()`, `local_weekday()` (ISO, 1 = Monday), `local_date()` (2026-11-21): what the wall clock shows."""
+    """`local_hour()`, `local_weekday()`, `local_date()`: what the wall clock shows."""
 
-    __slots__ = ("_function", "_periods")
+    __slots__ = ("_periods", "_show")
 
     def __init__(self, function: str, timezone: str) -> None:
         super().__init__(f"{function}()")
-        self._function = function
+        self._show = LOCAL_TIME[function]
         self._periods = calendar.Periods("hour" if function == "local_hour" else "day", timezone)
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         wall = calendar.to_local(instant, self._periods.zone)
         _, end = self._periods.bounds(instant)
-        if self._function == "local_hour":
-            return (wall.hour, 0, end)
-        if self._function == "local_weekday":
-            return (wall.isoweekday(), 0, end)
-        return (wall.date().isoformat(), 0, end)
+        return (self._show(wall), 0, end)
 
 
 class Age(Value):

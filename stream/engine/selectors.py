@@ -1,10 +1,16 @@
-"""Selectors: does an event match? `where` sees the event only, and an unknown verdict does not match."""
+"""Selectors: does an event match? `where` sees the event only, and an unknown verdict does not match.
+
+The functions of local time are asked of the event's own time there, not of the instant of an evaluation: what is true
+of an event stays true of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from operator import add, mul, sub
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from stream.definitions.model import (
     Arithmetic,
@@ -17,9 +23,10 @@ from stream.definitions.model import (
     Name,
     Selector,
 )
+from stream.engine.calendar import to_local
 from stream.engine.cells import to_number
 from stream.engine.comparisons import OPERATORS, comparable
-from stream.engine.places import distance_km
+from stream.engine.places import LOCAL_TIME, distance_km
 from stream.engine.values import NUMBERS
 from stream.events import Event, read_field
 
@@ -27,34 +34,46 @@ Ask = Callable[[Any], Any]
 """A value read from an event, or inside `any(items, …)` from a line; None is unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an expression of a `where` sees: fields by their path, and the wall clock of a time zone."""
+
+    read: Callable[[str], Ask]
+    timezone: str
+
+
 def compile_where(selector: Selector) -> Callable[[Event], bool | None] | None:
     """The selector's `where` as a function; None if it has none."""
-    return None if selector.where is None else compile_expression(selector.where, read_field)
+    return (
+        None
+        if selector.where is None
+        else compile_expression(selector.where, Scope(read_field, selector.timezone))
+    )
 
 
-def compile_expression(expression: Expression, reader: Callable[[str], Ask]) -> Ask:
+def compile_expression(expression: Expression, scope: Scope) -> Ask:
     """An expression over one event (or line) as a function of it."""
     match expression:
         case Constant(value=value):
             return lambda event: value
         case Name(path=path):
-            return reader(path)
+            return scope.read(path)
         case Comparison(operator=operator, left=left, right=right):
-            return _comparison(operator, compile_expression(left, reader), compile_expression(right, reader))
+            return _comparison(operator, compile_expression(left, scope), compile_expression(right, scope))
         case Membership(item=item, options=options):
-            read = compile_expression(item, reader)
+            read = compile_expression(item, scope)
             return _disjunction(
-                [_comparison("==", read, compile_expression(option, reader)) for option in options]
+                [_comparison("==", read, compile_expression(option, scope)) for option in options]
             )
         case Logic(operator=operator, operands=operands):
-            asks = [_truth(compile_expression(operand, reader)) for operand in operands]
+            asks = [_truth(compile_expression(operand, scope)) for operand in operands]
             if operator == "not":
                 return _negation(asks[0])
             return _conjunction(asks) if operator == "and" else _disjunction(asks)
         case Arithmetic(operator=operator, left=left, right=right):
-            return _arithmetic(operator, compile_expression(left, reader), compile_expression(right, reader))
+            return _arithmetic(operator, compile_expression(left, scope), compile_expression(right, scope))
         case Call(function=function, arguments=arguments):
-            return _call(function, arguments, reader)
+            return _call(function, arguments, scope)
 
 
 def _comparison(operator: str, left: Ask, right: Ask) -> Ask:
@@ -140,14 +159,17 @@ def _arithmetic(operator: str, left: Ask, right: Ask) -> Ask:
     return ask
 
 
-def _call(function: str, arguments: tuple[Expression, ...], reader: Callable[[str], Ask]) -> Ask:
+def _call(function: str, arguments: tuple[Expression, ...], scope: Scope) -> Ask:
     if (
         function in ("any", "all", "sum", "count")
         and isinstance(arguments[0], Name)
         and arguments[0].path == "items"
     ):
-        return _lines(function, arguments[1], reader)
-    asks = [compile_expression(argument, reader) for argument in arguments]
+        return _lines(function, arguments[1], scope)
+    if function in LOCAL_TIME:
+        show, zone = LOCAL_TIME[function], ZoneInfo(scope.timezone)
+        return lambda event: show(to_local(event.time, zone))
+    asks = [compile_expression(argument, scope) for argument in arguments]
     if function == "exists":
         return lambda event: asks[0](event) is not None
     if function == "coalesce":
@@ -169,18 +191,18 @@ def _call(function: str, arguments: tuple[Expression, ...], reader: Callable[[st
     return ask
 
 
-def _lines(function: str, inner: Expression, reader: Callable[[str], Ask]) -> Ask:
+def _lines(function: str, inner: Expression, scope: Scope) -> Ask:
     """`any`, `all`, `sum`, `count` over the lines of the event; a bare name inside is a field of the line."""
 
     def read_line(path: str) -> Ask:
         head, _, rest = path.partition(".")
         if head in ("props", "context", "traits") and rest:
-            read_event = reader(path)
+            read_event = scope.read(path)
             return lambda pair: read_event(pair[0])
         default = 1 if path == "quantity" else None
         return lambda pair: pair[1].get(path, default) if type(pair[1]) is dict else None
 
-    ask_line = compile_expression(inner, read_line)
+    ask_line = compile_expression(inner, Scope(read_line, scope.timezone))
 
     def ask(event: Any) -> Any:
         lines = event.items

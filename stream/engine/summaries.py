@@ -217,7 +217,8 @@ class WindowSummary(Cells):
 class NewestSummary(Cells):
     """The newest time of each distinct value, for `distinct` and `days`, as [{value: time}, size to tidy up at].
 
-    A value is inside a window that reaches up to now exactly if its newest event is. Values are hashes or days. Of
+    A value is inside a window that reaches up to now exactly if its newest event is. Values are hashes or days
+    (of `weeks` and `months` the first day). Of
     hashes only the 257 smallest inside are ever asked for (`stream.engine.cells.estimate_distinct`), so one may be
     forgotten once 257 smaller ones are not older: whenever it is inside, so are they.
     """

@@ -177,7 +177,7 @@ class Distinct(Count):
 
 
 class Days(Count):
-    """Number of distinct local calendar days; 0 of nothing."""
+    """Number of distinct local calendar days, weeks or months; 0 of nothing."""
 
     __slots__ = ()
 

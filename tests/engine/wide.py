@@ -47,6 +47,8 @@ BOUNDS = {
     "last_value: any_.channel": ["in ['ios', 'store']"],
     "distinct: any_.channel": [">= 2"],
     "days: any_": [">= 2"],
+    "weeks: any_": [">= 1"],
+    "months: any_": ["== 1"],
     "since_first: any_": [">= 30m"],
     "since_last: any_": ["> 15m"],
     "mean_gap: any_": ["< 10m"],

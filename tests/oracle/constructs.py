@@ -28,7 +28,17 @@ ALL = frozenset(
         ),
         *(
             f"aggregate {name}"
-            for name in ("distinct", "days", "since_first", "since_last", "mean_gap", "share", "top")
+            for name in (
+                "distinct",
+                "days",
+                "weeks",
+                "months",
+                "since_first",
+                "since_last",
+                "mean_gap",
+                "share",
+                "top",
+            )
         ),
         *(f"window {name}" for name in ("none", "last", "between", "session", "since", "half_life")),
         *(f"calendar {name}" for name in ("hour", "day", "week", "month", "year")),
@@ -41,6 +51,9 @@ ALL = frozenset(
             "where count",
             "where exists",
             "where in",
+            "where local_hour",
+            "where local_weekday",
+            "where local_date",
             "type *",
             "type list",
         ),

@@ -10,7 +10,19 @@ from zoneinfo import ZoneInfo
 from tests.oracle.expressions import Node, duration, parse
 
 AGGREGATES = (
-    *("count", "sum", "mean", "min", "max", "first_value", "last_value", "distinct", "days"),
+    *(
+        "count",
+        "sum",
+        "mean",
+        "min",
+        "max",
+        "first_value",
+        "last_value",
+        "distinct",
+        "days",
+        "weeks",
+        "months",
+    ),
     *("since_first", "since_last", "mean_gap", "share", "top"),
 )
 WINDOWS = ("last", "between", "calendar", "session", "since", "half_life")
@@ -21,6 +33,7 @@ class Selector:
     name: str
     types: frozenset[str] | None  # None: every type
     where: Node | None
+    zone: ZoneInfo
 
 
 @dataclass(frozen=True)
@@ -170,7 +183,9 @@ class Definitions:
     def __init__(self, raw: dict[str, Any]) -> None:
         self.raw = raw
         self.zone = ZoneInfo(raw.get("timezone", "UTC"))
-        self.selectors = {name: selector(name, body) for name, body in (raw.get("events") or {}).items()}
+        self.selectors = {
+            name: selector(name, body, self.zone) for name, body in (raw.get("events") or {}).items()
+        }
         self.features = {name: feature(name, body) for name, body in (raw.get("features") or {}).items()}
         segments = {name: segment(name, body) for name, body in (raw.get("segments") or {}).items()}
         ladders = {name: ladder(name, body) for name, body in (raw.get("ladders") or {}).items()}
@@ -178,9 +193,13 @@ class Definitions:
         self.order = self.topological()
         self.durations = frozenset(durations(raw))
         self.used = frozenset(self.selectors_used())
-        self.hours = any(text in str(raw) for text in ("local_hour", "'calendar': 'hour'"))
+        moving = str(
+            {key: value for key, value in raw.items() if key != "events"}
+        )  # events stay as they were
+        self.hours = any(text in moving for text in ("local_hour", "'calendar': 'hour'"))
         self.days = any(
-            text in str(raw) for text in ("local_", "'calendar'", "'days'", "until_anniversary", "age(")
+            text in moving
+            for text in ("local_", "'calendar'", "'days'", "'weeks'", "'months'", "until_anniversary", "age(")
         )
 
     def conditions(self, subject: Segment | Ladder) -> Iterator[Condition]:
@@ -261,9 +280,9 @@ def durations(raw: Any) -> Iterator[int]:
             return
 
 
-def selector(name: str, raw: dict[str, Any]) -> Selector:
+def selector(name: str, raw: dict[str, Any], zone: ZoneInfo) -> Selector:
     types = None if raw["type"] == "*" else frozenset(listed(raw["type"]))
-    return Selector(name, types, parse(raw["where"]) if "where" in raw else None)
+    return Selector(name, types, parse(raw["where"]) if "where" in raw else None, zone)
 
 
 def feature(name: str, raw: dict[str, Any]) -> Feature:

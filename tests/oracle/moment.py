@@ -180,8 +180,9 @@ class Moment:
             return total if kind == "count" else float(total)
         if kind == "distinct":
             return len({self.value(feature, event) for event in events})
-        if kind == "days":
-            return len({zones.local_date(event.time, self.definitions.zone) for event in events})
+        if kind in ("days", "weeks", "months"):
+            shown = (zones.wall(event.time, self.definitions.zone) for event in events)
+            return len({zones.beginning(local, kind.removesuffix("s")) for local in shown})
         if not events:
             return UNKNOWN
         times = [event.time for event in events]

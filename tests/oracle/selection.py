@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tests.oracle.expressions import Node, evaluate
 from tests.oracle.language import Selector
 from tests.oracle.values import UNKNOWN, all_, any_, as_verdict, is_number
+from tests.oracle.zones import wall
 
 TEXTS = frozenset(
     ("id", "type", "user_id", "anonymous_id", "source", "channel", "session_id", "order_id", "currency")
 )
 ENVELOPE = TEXTS | {"time", "received_at", "value", "items", "props", "traits", "context"}
+
+SHOWN: dict[str, Callable[[datetime], Any]] = {
+    "local_hour": lambda local: local.hour,
+    "local_weekday": lambda local: local.isoweekday(),
+    "local_date": lambda local: local.date().isoformat(),
+}
 
 
 @dataclass(frozen=True)
@@ -68,15 +77,18 @@ def lines(event: Event) -> list[dict[str, Any]] | None:
 
 
 class OfEvent:
-    """The scope of a `where`."""
+    """The scope of a `where`. The time is that of the event."""
 
-    def __init__(self, event: Event) -> None:
+    def __init__(self, event: Event, zone: ZoneInfo) -> None:
         self.event = event
+        self.zone = zone
 
     def name(self, path: str) -> Any:
         return scalar(read(self.event, path))
 
     def call(self, function: str, args: tuple[Node, ...]) -> Any:
+        if function in SHOWN:
+            return SHOWN[function](wall(self.event.time, self.zone))
         of = args[0].args[0] if args[0].op == "name" else None
         if of != "items" or function not in ("any", "all", "sum", "count"):
             raise ValueError(f"{function} is not a function of `where`")
@@ -109,7 +121,7 @@ class OfLine:
 def matches(selector: Selector, event: Event) -> bool:
     if selector.types is not None and event.type not in selector.types:
         return False
-    return selector.where is None or evaluate(selector.where, OfEvent(event)) is True
+    return selector.where is None or evaluate(selector.where, OfEvent(event, selector.zone)) is True
 
 
 def keys(event: Event, by: str) -> frozenset[str]:

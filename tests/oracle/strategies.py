@@ -113,6 +113,8 @@ EVENTS: Raw = {
         "where": "traits.city == 'Seoul' or context.device.os in ['ios', 'android'] and coupon != 'X'",
     },
     "odd": {"type": "*", "where": "not (props.size == 'M') or exists(value) and all(items, price >= 1)"},
+    "by_day": {"type": "*", "where": "local_hour() >= 6 and local_hour() < 18 and local_weekday() != 7"},
+    "dated": {"type": "*", "where": "local_date() >= '2026-03-29' or local_hour() == 2"},
 }
 PLAIN = ("view", "cart", "buy", "view", "cart", "buy", "big", "active")
 ALL_SELECTORS = tuple(EVENTS)
@@ -140,7 +142,7 @@ def window(draw: Draw, kinds: tuple[str, ...]) -> Raw:
     return {kind: some_duration(draw)}
 
 
-COUNTS = ("count", "distinct", "days")
+COUNTS = ("count", "distinct", "days", "weeks", "months")
 NUMBERS = ("sum", "mean", "min", "max", "first_value", "last_value")
 TIMES = ("since_first", "since_last", "mean_gap")
 FIRST_AGGREGATES = ("count", "sum", "first_value", "last_value", *TIMES)
@@ -396,7 +398,7 @@ def windows(draw: Draw) -> Raw:
 
 
 def calendars(draw: Draw) -> Raw:
-    features = features_of(draw, (*ALL_AGGREGATES, "days", "days"), ("calendar",))
+    features = features_of(draw, (*ALL_AGGREGATES, "days", "weeks", "months"), ("calendar",))
     return file(
         features,
         {f"s{n}": {"when": expression(draw, features)} for n in range(draw.whole(1, 2))},
