@@ -38,6 +38,8 @@ class Change(msgspec.Struct, gc=False, kw_only=True):
     """The JSON of the record's value."""
     suppressed_by: tuple[str, ...] = ()
     """Why a messaging system must not act, if so: for metrics."""
+    since: int | None = None
+    """Of the end of a segment's membership: when it was first entered. For metrics."""
     offset: int = -1
     """Offset of the input record that decided it; -1 where time alone did."""
     forget: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.metrics import Metrics
+from stream.metrics import Distribution, Metrics
 
 _SUFFIXES = {
     "counter": ("_total",),
@@ -26,6 +26,9 @@ def exposed_labels() -> dict[str, tuple[str, ...]]:
     metrics = Metrics()
     labels: dict[str, tuple[str, ...]] = {}
     for collector in vars(metrics).values():
+        if isinstance(collector, Distribution):
+            labels[collector.name] = collector.labels
+            continue
         names = getattr(collector, "_labelnames", None)
         if names is None:
             continue

@@ -75,6 +75,8 @@ class Decision:
     entry: int = 0
     """How many entries of this segment the user has had, this one included."""
     policy: dict[str, Any] | None = None
+    since: int | None = None
+    """Of an end: when the membership was first entered."""
 
 
 class Rule:
@@ -443,6 +445,7 @@ class SegmentRule(Rule):
             reason = [Explanation(leaf, True, FOREVER, instant - held[SINCE], ">=", self._ttl, True)]
         seq, event_id = self.identify(profile, key)
         decision = Decision(self, "retracted" if retracted else "exited", seq, key, event_id, reason)
+        decision.since = held[ENTERED]
         decisions.append(decision)
         if retracted:
             decision.retracts = held[ENTRY_ID]

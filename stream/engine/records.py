@@ -105,6 +105,7 @@ def _change(decision: Decision, profile: Profile, instant: int, occasion: Occasi
         event_id=decision.event_id,
         value=value,
         suppressed_by=tuple(decision.policy["suppressed_by"]) if decision.policy is not None else (),
+        since=decision.since,
         offset=-1 if occasion.event is None else occasion.event.offset,
         forget=decision.forget,
     )

@@ -60,6 +60,7 @@ class Partition:
         self.members = {"third": len(self.due)}
         self.tiers: dict[tuple[str, str], int] = {}
         self.generation = 1
+        self.last_record_time: int | None = None
 
     @property
     def users(self) -> int:

@@ -6,6 +6,7 @@ SEGSTREAM_CONFIG=FILE faust -A stream.runtime.kafka.app worker    Faust's own co
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from typing import Any
@@ -17,6 +18,10 @@ from stream.errors import ConfigError, SegstreamError
 from stream.events import event_type
 from stream.ingest import Ingest, load_mapping
 from stream.runtime.kafka.faust_app import App, assemble, execute
+from stream.runtime.kafka.watch import DefinitionsWatch
+
+_LOOK_SECONDS = 10.0
+"""How often the definition files are looked at."""
 
 
 def create_app(settings: Settings) -> App:
@@ -29,7 +34,18 @@ def create_app(settings: Settings) -> App:
     ingest = Ingest(
         mapping, event_type=event_type(plan.extra_fields), max_event_bytes=settings.max_event_bytes
     )
-    return assemble(settings, engine, ingest, plan.hash)
+    app = assemble(settings, engine, ingest, plan.hash)
+    definitions, metrics = plan.definitions, app.worker.metrics
+    ladders = {name: [tier.name for tier in each.tiers] for name, each in definitions.ladders.items()}
+    metrics.prepare(settings.topics.events, definitions.segments, ladders)
+    metrics.definitions_reload.labels("loaded").inc()
+    watch = DefinitionsWatch(settings.definitions, plan.hash, metrics)
+
+    @app.timer(_LOOK_SECONDS)
+    async def look() -> None:
+        await asyncio.to_thread(watch.look)
+
+    return app
 
 
 def time_settings(settings: Settings) -> TimeSettings:

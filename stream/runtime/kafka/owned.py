@@ -30,9 +30,14 @@ class Draft:
     """Faust events whose batches are wholly contained."""
     changes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """By segment, type and cause, for the metrics."""
-    newest: int = 0
-    """The largest record time, for the latency."""
+    suppressed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By segment and reason, for the metrics."""
+    ended: list[tuple[str, int]] = field(default_factory=list)
+    """Segment of each membership that ended, and how long it lasted, in milliseconds."""
+    triggered: list[int] = field(default_factory=list)
+    """Record time of each change that a record brought about, for the latency."""
     fired: list[int] = field(default_factory=list)
+    """Due instants that fired, for the delay."""
     size: int = 0
     """About how many bytes its RecordBatch takes."""
 
@@ -81,6 +86,8 @@ class Owned:
     """The first input record that did not arrive."""
     committed: int = 0
     """The first input record whose step is not acknowledged."""
+    caught_up: int = 0
+    """Wall clock, epoch ms, at which the state last held all there was."""
     draft: Draft = field(default_factory=Draft)
     more: bool = False
     """Timers below the watermark are left to fire."""

@@ -28,6 +28,10 @@ MAX_BATCH_BYTES = 900_000
 """Below the default `max.message.bytes` of a topic (1 MiB)."""
 
 
+class PublishError(OperatorError):
+    """Changes, memberships or dead letters that Kafka did not take."""
+
+
 class Outgoing(NamedTuple):
     """A record on its way out."""
 
@@ -101,4 +105,4 @@ class Publisher:
         for acknowledgement in acknowledgements:
             metadata: Any = await acknowledgement
             if metadata is None or metadata.offset < 0:
-                raise OperatorError(f"{topic}-{partition}: the broker did not say where changes were written")
+                raise PublishError(f"{topic}-{partition}: the broker did not say where changes were written")

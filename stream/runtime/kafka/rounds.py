@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stream.errors import OperatorError
@@ -48,8 +48,10 @@ _TIMERS = 1000
 """Users whose timers fire at once."""
 _WAITING = 2
 """Batches that may wait for their step, per partition."""
-_LIVE_MS = 60_000
+_LIVE_MS = 600_000
 """Latencies are measured for records younger than this: a backlog's age says nothing about the worker."""
+_LIVE_TIMERS_MS = 3_600_000
+"""Delays are measured for due instants younger than this: those of recorded days say nothing."""
 
 
 class Rounds:
@@ -213,11 +215,9 @@ class Rounds:
             draft.dead.append(DeadLetter.of(error, record.value or b"", record.key, **place))
         if self._partitions > 1:
             self._check_keys(owned, events, records)
-        if records:
-            draft.newest = max(draft.newest, records[-1].timestamp)
         while True:
             step = self._engine.step(state, events, next_offset)
-            self._add(owned, step)
+            self._add(owned, step, records)
             if step.consumed >= len(events):
                 break
             events = events[step.consumed :]
@@ -251,21 +251,31 @@ class Rounds:
             self._add(owned, step)
             owned.draft.fired += step.fired
 
-    def _add(self, owned: Owned, step: Step) -> None:
+    def _add(self, owned: Owned, step: Step, records: Sequence[RawRecord] = ()) -> None:
+        draft = owned.draft
         coordinates = [
             ("segstream_topic", self._topic.encode()),
             ("segstream_partition", b"%d" % owned.number),
         ]
         pending = []
+        triggers: list[int] = []
         for change in step.changes:
             headers = change.headers(self._source) + coordinates
             if change.offset >= 0:
+                triggers.append(change.offset)
                 headers.append(("segstream_offset", b"%d" % change.offset))
             pending.append(
                 Pending(change.user.encode(), change.value, headers, change.member_key, change.forget)
             )
-            owned.draft.changes[change.segment, change.type, change.cause] += 1
-        owned.draft.add(step, pending)
+            draft.changes[change.segment, change.type, change.cause] += 1
+            for reason in change.suppressed_by:
+                draft.suppressed[change.segment, reason] += 1
+            if change.since is not None and change.type == "exited":
+                draft.ended.append((change.segment, change.effective_at - change.since))
+        if triggers:
+            times = {record.offset: record.timestamp for record in records}
+            draft.triggered += [times[offset] for offset in triggers if offset in times]
+        draft.add(step, pending)
 
     def _drop_below(self, owned: Owned, records: list[RawRecord]) -> list[RawRecord]:
         if records and records[0].offset < owned.position:
@@ -328,12 +338,18 @@ class Rounds:
             metrics.dead_lettered.labels(letter.reason).inc()
         for labels, number in draft.changes.items():
             metrics.changes.labels(*labels).inc(number)
+        for (segment, reason), number in draft.suppressed.items():
+            metrics.suppressed.labels(segment, reason).inc(number)
+        for segment, lasted in draft.ended:
+            metrics.membership_duration.observe([lasted / 1000], segment)
         metrics.changelog_bytes.inc(draft.size)
-        if draft.pending and now - draft.newest < _LIVE_MS:
-            metrics.latency.observe((now - draft.newest) / 1000)
-        for due in draft.fired:
-            if now - due < _LIVE_MS:
-                metrics.timer_delay.observe((now - due) / 1000)
+        metrics.latency.observe(_ages(now, draft.triggered, _LIVE_MS))
+        metrics.timer_delay.observe(_ages(now, draft.fired, _LIVE_TIMERS_MS))
+
+
+def _ages(now: float, instants: list[int], live: int) -> list[float]:
+    """Seconds since each of `instants` that is not older than `live`; a clock ahead of ours makes 0."""
+    return [max(0.0, now - instant) / 1000 for instant in instants if now - instant < live]
 
 
 def _has_overdue(owned: Owned) -> bool:

@@ -26,6 +26,8 @@ from stream.ingest import Ingest
 from stream.metrics import Metrics
 from stream.runtime.kafka import changelog, publish
 from stream.runtime.kafka.connection import aiokafka_options
+from stream.runtime.kafka.failures import kind_of, note_failure, read_failures
+from stream.runtime.kafka.gauges import set_gauges
 from stream.runtime.kafka.owned import Owned
 from stream.runtime.kafka.raw import Fetched, SeenEnd
 from stream.runtime.kafka.restore import Restored, Restorer, open_rocks
@@ -71,7 +73,9 @@ class Worker:
         self._ticker: asyncio.Task[None] | None = None
         self._producers: list[AIOKafkaProducer] = []
         self._rounds: Rounds | None = None
-        self.ready = False
+        self._ready = False
+        for kind, count in read_failures(Path(settings.state_dir)).items():
+            self.metrics.failures.labels(kind).inc(count)
 
     # life
 
@@ -123,8 +127,21 @@ class Worker:
         if self.failure is None:
             self.failure = error
             self.ready = False
+            kind = kind_of(error)
+            self.metrics.failures.labels(kind).inc()
+            note_failure(Path(self.settings.state_dir), kind)
             log.error("the worker stops: %s", error, exc_info=not isinstance(error, OperatorError))
             await self._tell_failure(error)
+
+    @property
+    def ready(self) -> bool:
+        """Partitions are assigned and restored, and nothing is about to take them away."""
+        return self._ready
+
+    @ready.setter
+    def ready(self, ready: bool) -> None:
+        self._ready = ready
+        self.metrics.ready.set(int(ready))
 
     @property
     def live(self) -> bool:
@@ -151,8 +168,7 @@ class Worker:
         if self._rounds is not None:
             await self._rounds.pause()
         self.ends.clear()
-        for gauge in (self.metrics.lag, self.metrics.watermark, self.metrics.restore_remaining):
-            gauge.clear()
+        self.metrics.forget_partitions()
 
     async def assign(self, numbers: Iterable[int]) -> None:
         """These partitions are ours until the next revoke, which cancels this if it comes early."""
@@ -175,6 +191,8 @@ class Worker:
     async def _assign(self, numbers: list[int]) -> None:
         assert self._rounds is not None
         self.metrics.rebalances.inc()
+        for number in numbers:
+            self.metrics.add_partition(number)
         began = time.monotonic()
         for number in set(self._owned) - set(numbers):
             self._owned.pop(number).store.close()
@@ -273,7 +291,12 @@ class Worker:
             self._tell_idle(self._rounds)
             if time.monotonic() - gauges_at >= _GAUGE_SECONDS:
                 gauges_at = time.monotonic()
-                self._set_gauges()
+                set_gauges(
+                    *(self.metrics, self._owned, self.ends),
+                    topic=self.settings.topics.events,
+                    folder=Path(self.settings.state_dir),
+                    now=time.time(),
+                )
 
     def _tell_idle(self, rounds: Rounds) -> None:
         times = self.settings.time
@@ -284,30 +307,6 @@ class Worker:
             seen = self.ends.get((self.settings.topics.events, number))
             if seen is not None and seen.end <= owned.position:
                 rounds.idle(number, seen.instant - behind)
-
-    def _set_gauges(self) -> None:
-        metrics = self.metrics
-        states = [owned.state for owned in self._owned.values()]
-        metrics.state_users.set(sum(state.users for state in states))
-        metrics.timers_pending.set(sum(state.timers_pending for state in states))
-        metrics.state_size.set(sum(owned.store.size() for owned in self._owned.values()))
-        members: dict[str, int] = {}
-        tiers: dict[tuple[str, str], int] = {}
-        for state in states:
-            for segment, count in state.members.items():
-                members[segment] = members.get(segment, 0) + count
-            for tier, count in state.tiers.items():
-                tiers[tier] = tiers.get(tier, 0) + count
-        for segment, count in members.items():
-            metrics.segment_members.labels(segment).set(count)
-        for tier, count in tiers.items():
-            metrics.ladder_members.labels(*tier).set(count)
-        for number, owned in self._owned.items():
-            if owned.state.watermark > 0:
-                metrics.watermark.labels(number).set(owned.state.watermark / 1000)
-            seen = self.ends.get((self.settings.topics.events, number))
-            if seen is not None:
-                metrics.lag.labels(number).set(max(0, seen.end - owned.committed))
 
     def _producer(self, batch_bytes: int) -> AIOKafkaProducer:
         return AIOKafkaProducer(**self._options, enable_idempotence=True, max_batch_size=batch_bytes)
