@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stream.definitions.parameters import KINDS as PARAMETER_KINDS
 from stream.definitions.reader import (
     AGGREGATES,
     MAX_KEYS,
@@ -28,6 +29,8 @@ TARGET = Path(__file__).with_name("definitions-1.schema.json")
 Schema = dict[str, Any]
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+GIVEN = r"^\$[A-Za-z_][A-Za-z0-9_]*$"
+"""A parameter in place of a value."""
 
 
 def said(schema: Schema, description: str) -> Schema:
@@ -35,9 +38,9 @@ def said(schema: Schema, description: str) -> Schema:
     return {**schema, "description": description}
 
 
-_DURATION: Schema = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?(ms|s|m|h|d|w)\s*$"}
+_DURATION: Schema = {"type": "string", "pattern": rf"^\s*\d+(\.\d+)?(ms|s|m|h|d|w)\s*$|{GIVEN}"}
 TEXT: Schema = {"type": "string", "minLength": 1}
-_COUNT: Schema = {"type": "integer", "minimum": 1}
+_COUNT: Schema = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": GIVEN}]}
 _FLAG: Schema = {"type": "boolean"}
 _EXPRESSION: Schema = {"type": ["string", "boolean", "number"]}
 CONDITION: Schema = {"$ref": "#/$defs/condition"}
@@ -124,6 +127,20 @@ def aggregate(name: str) -> Schema:
     field = r"\.[^\s]+"
     tail = field if name in NEED_FIELD else f"({field})?" if name in TAKE_FIELD else ""
     return said({"type": "string", "pattern": f"^[A-Za-z_][A-Za-z0-9_]*{tail}$"}, AGGREGATE_TEXTS[name])
+
+
+def parameter() -> Schema:
+    one: Schema = {"type": ["string", "number"], "minLength": 1}
+    return record(
+        {
+            "type": said({"enum": list(PARAMETER_KINDS)}, "what the value must be"),
+            "default": words("the value unless another is given: `shop.yaml?name=value`", one),
+            "description": said({"type": "string"}, "for people"),
+        },
+        "type",
+        "default",
+        description="a value that stands as $name wherever a value stands",
+    )
 
 
 def selector() -> Schema:
@@ -243,7 +260,13 @@ def actions() -> Schema:
                 record(
                     {
                         "percent": said(
-                            {"type": "number", "minimum": 0, "maximum": 100}, "how many users are held out"
+                            {
+                                "anyOf": [
+                                    {"type": "number", "minimum": 0, "maximum": 100},
+                                    {"type": "string", "pattern": GIVEN},
+                                ]
+                            },
+                            "how many users are held out",
                         ),
                         "salt": text("the same salt holds out the same users", "spring-2026"),
                     },
@@ -256,7 +279,7 @@ def actions() -> Schema:
             "quiet_hours": said(
                 {
                     "type": "array",
-                    "items": {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$"},
+                    "items": {"type": "string", "pattern": rf"^([01]\d|2[0-3]):[0-5]\d$|{GIVEN}"},
                     "minItems": 2,
                     "maxItems": 2,
                     "examples": [["22:00", "08:00"]],
@@ -264,7 +287,8 @@ def actions() -> Schema:
                 "no message from the first to the second time of the user's local day: `not_before` says when",
             ),
             "priority": said(
-                {"type": "integer", "minimum": 0}, "suppressed by a higher one of the same group"
+                {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": GIVEN}]},
+                "suppressed by a higher one of the same group",
             ),
             "group": text("whose priorities are compared"),
         },
@@ -339,6 +363,7 @@ def definitions() -> Schema:
             {
                 "version": said({"const": 1}, "version of the language"),
                 "timezone": text("of calendar windows and local times (default UTC)", *TIMEZONE_EXAMPLES),
+                "parameters": said(named(parameter()), "values that whoever loads the file may set"),
                 "assume_covered": flag("every feature has seen everything from the beginning"),
                 "events": said(named(selector()), "selectors: names for events"),
                 "features": said(named(feature()), "numbers and values kept per user"),

@@ -131,4 +131,4 @@ def test_the_package_carries_its_data_files() -> None:
     """Grammar, packs and the typing marker are read at run time: they must lie inside the package."""
     assert (PACKAGE / "py.typed").is_file()
     assert list(PACKAGE.rglob("*.lark"))
-    assert (PACKAGE / "packs" / "retail.yaml").is_file()
+    assert (PACKAGE / "packs" / "retail" / "definitions.yaml").is_file()

@@ -10,6 +10,7 @@ import yaml
 
 from stream.config import REFERENCE, Settings, describe, load_settings
 from stream.errors import ConfigError
+from stream.packs import pack_names
 
 YAML = """\
 app: shop
@@ -167,7 +168,7 @@ kafka.client: {}
         "segstream.yaml:10:1: `max_event_bytes`: expected a size like 262144, 256KiB or 6MiB, not `lots`",
         "segstream.yaml:11:1: `partitions`: expected a number at least 1, not 0",
         "segstream.yaml:12:1: `partitions` stands here a second time",
-        "segstream.yaml:13:1: unknown pack `retial`; did you mean `retail`?; there are: retail",
+        f"segstream.yaml:13:1: unknown pack `retial`; did you mean `retail`?; there are: {', '.join(pack_names())}",
         "segstream.yaml:14:1: `state_dir`: expected one value, not a list or a section",
         "segstream.yaml:15:1: unknown key `kafka.client`: write `client` below `kafka:`",
         "environment variable SEGSTREAM_TIME_LATENES: unknown key; did you mean `SEGSTREAM_TIME_LATENESS`?",

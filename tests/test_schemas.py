@@ -26,7 +26,7 @@ from tests.test_docs import of
 
 ROOT = Path(__file__).parent.parent
 SCHEMAS = sorted((ROOT / "schemas").glob("*.schema.json"))
-PACKS = sorted((ROOT / "stream" / "packs").glob("*.yaml"))
+PACKS = sorted((ROOT / "stream" / "packs").glob("*/definitions.yaml"))
 
 
 def validator(name: str) -> Draft202012Validator:
@@ -103,7 +103,7 @@ def test_editors_see_mistakes_of_shape(case: Case) -> None:
     assert not DEFINITIONS.is_valid(yaml.safe_load(case.files["case.yaml"]))
 
 
-@pytest.mark.parametrize("path", PACKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PACKS, ids=lambda path: path.parent.name)
 def test_packs_satisfy_the_schema(path: Path) -> None:
     DEFINITIONS.validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 

@@ -16,6 +16,7 @@ from stream.bench.report import Measurement, Report, Sample
 from stream.definitions import load
 from stream.engine import Plan, compile_plan
 from stream.errors import OperatorError
+from stream.packs import pack_path
 from stream.simulate import Shop, simulate
 
 PARTS: Final = ("engine", "worker", "stock-faust", "all")
@@ -26,7 +27,7 @@ STOCK_EVENTS: Final = 100_000
 
 _DAYS: Final = 14.0
 _RATE: Final = 2.0
-_RETAIL: Final = Path(__file__).parents[1] / "packs" / "retail.yaml"
+_RETAIL: Final = pack_path("retail")
 _ONE_JOB: Final = ROOT / "benchmarks" / "cart_abandonment.yaml"
 
 

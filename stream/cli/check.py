@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from stream.cli.options import load_definitions, locate_definitions
+from stream.cli.options import load_definitions
 from stream.cli.tables import counted
 from stream.definitions import Definitions
 from stream.definitions.model import Feature, Ladder, Segment, Window
@@ -47,7 +47,7 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
             mappings.append(load_mapping(name))
         except DefinitionError as error:
             problems += error.problems
-    names = [locate_definitions(name) for name in files if not _is_mapping(name)]
+    names = [name for name in files if not _is_mapping(name)]
     if names:
         try:
             definitions = load_definitions(names)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from stream.changes import Change
-from stream.cli.options import PACK_PREFIX, load_definitions, writing
+from stream.cli.options import load_definitions, writing
 from stream.cli.tables import changes_table
 from stream.durations import DAY, MINUTE
 from stream.engine import compile_plan
@@ -43,9 +43,7 @@ _COLOURS = {"entered": "green", "moved": "cyan", "renewed": "cyan", "exited": "y
     type=click.FloatRange(0),
     help="How long the show takes; 0 is as fast as it goes.  [default: 15 on a terminal, else 0]",
 )
-@click.option(
-    "--segments", multiple=True, default=(f"{PACK_PREFIX}retail",), metavar="FILE", help="Definitions."
-)
+@click.option("--segments", multiple=True, default=("pack:retail",), metavar="FILE", help="Definitions.")
 @click.option("--out", default="demo-changes.jsonl", show_default=True, metavar="FILE", help="All changes.")
 def demo(
     users: int, days: int, seed: int, seconds: float | None, segments: tuple[str, ...], out: str

@@ -16,9 +16,8 @@ from stream.config import Settings, load_settings
 from stream.definitions import Definitions, load
 from stream.durations import parse_duration
 from stream.instants import parse_instant
-from stream.packs import pack_path
+from stream.packs import locate
 
-PACK_PREFIX = "pack:"
 OFF = -1
 """What an option that may be switched off gives for `off`."""
 
@@ -59,7 +58,8 @@ segments_option = click.option(
     "segments",
     multiple=True,
     metavar="FILE",
-    help="Definitions; a file, or pack:NAME for one that comes along. May be given several times.",
+    help="Definitions: a file, or pack:NAME for one that comes along; NAME?parameter=value sets parameters. "
+    "May be given several times.",
 )
 config_option = click.option(
     "--config",
@@ -77,14 +77,7 @@ def read_settings(config_file: str | None) -> Settings:
 
 def load_definitions(names: Sequence[str]) -> Definitions:
     """Definitions from files and packs."""
-    return load([locate_definitions(name) for name in names])
-
-
-def locate_definitions(name: str) -> str:
-    """The file behind a name: `pack:retail` is the pack that comes with the product."""
-    if name.startswith(PACK_PREFIX):
-        return str(pack_path(name.removeprefix(PACK_PREFIX)))
-    return name
+    return load([locate(name) for name in names])
 
 
 @contextmanager

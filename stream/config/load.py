@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final, cast, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import yaml
 
-from stream.config.kinds import ANYTHING, PATH, PATHS, near
+from stream.config.kinds import ANYTHING, PATH, PATHS
 from stream.config.settings import BY_PATH, CLIENT, SECTIONS, Setting, Settings
 from stream.config.sources import CONFIG_VARIABLE, Given, read_environment, read_file
-from stream.errors import ConfigError
-
-PACKS: Final = Path(__file__).parent.parent / "packs"
+from stream.errors import ConfigError, OperatorError
+from stream.packs import PREFIX, locate
 
 
 def load_settings(path: str | Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -84,13 +83,11 @@ def _accept(
 
 def _locate(text: str, folder: Path | None, where: str, problems: list[str]) -> str:
     """A path as the program will open it."""
-    if text.startswith("pack:"):
-        name = text.removeprefix("pack:")
-        packs = sorted(pack.stem for pack in PACKS.glob("*.yaml"))
-        if name not in packs:
-            problems.append(
-                f"{where}: unknown pack `{name}`{near(name, packs)}; there are: {', '.join(packs)}"
-            )
-        return str(PACKS / f"{name}.yaml")
+    if text.startswith(PREFIX):
+        try:
+            return locate(text)
+        except OperatorError as error:
+            problems.append(f"{where}: {error}")
+            return text
     path = Path(text).expanduser()
     return str(path if folder is None or path.is_absolute() else folder / path)

@@ -108,7 +108,9 @@ class Settings:
     """Everything a worker can be told."""
 
     app: str = setting(TEXT, "segstream", doc="the consumer group, and the prefix of the state's topic")
-    definitions: tuple[str, ...] = setting(PATHS, (), doc="definition files, or `pack:NAME`")
+    definitions: tuple[str, ...] = setting(
+        PATHS, (), doc="definition files, or `pack:NAME`; `?parameter=value` behind either"
+    )
     mapping: str = setting(TEXT, "canonical", doc="how records are read: a preset's name or a file")
     state_dir: str = setting(PATH, "state", doc="folder of the local state")
     kafka: KafkaSettings = field(default_factory=KafkaSettings)

@@ -35,6 +35,7 @@ from stream.definitions.model import (
 from stream.definitions.names import Names
 from stream.definitions.nodes import is_broken
 from stream.definitions.reader import FileReader
+from stream.definitions.sameness import same_meaning
 from stream.definitions.source import Problems, suggest
 
 Named = TypeVar("Named", Selector, Feature, Segment, Ladder)
@@ -75,10 +76,13 @@ class _Checker:
         return Definitions(names.selectors, names.features, names.segments, names.ladders, self._order())
 
     def _unique(self, found: Iterable[Named], what: str, others: Mapping[str, Any]) -> dict[str, Named]:
+        """By name. What several files name alike for the same meaning is one: each can then be used alone, too."""
         named: dict[str, Named] = {}
         for item in found:
             first = named.get(item.name) or others.get(item.name)
             if first is not None:
+                if item.at.file != first.at.file and same_meaning(item, first):
+                    continue
                 at = f"{first.at.file}:{first.at.line}"
                 message = f"the {what} name `{item.name}` is taken by {at}; names are unique"
                 self._problems.error(item.at, message)

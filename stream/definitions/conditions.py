@@ -36,7 +36,8 @@ class ConditionReader(NodeReader):
                 source.error(node, f"{what} must be a condition, found nothing")
                 return broken(at)
             expression = self.expression(node, what)
-            return broken(at) if expression is None else Test(expression, " ".join(node.value.split()), at)
+            text = self._parameters.interpolate(" ".join(node.value.split()))
+            return broken(at) if expression is None else Test(expression, text, at)
         if not isinstance(node, yaml.MappingNode):
             hint = "; for several conditions write {all: […]} or {any: […]}"
             source.error(node, f"{expected}, not {kind(node)}{hint}")

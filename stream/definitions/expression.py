@@ -22,6 +22,7 @@ from stream.definitions.model import (
     Name,
     Place,
 )
+from stream.definitions.parameters import Parameter
 from stream.definitions.source import suggest_duration
 from stream.durations import parse_duration
 
@@ -69,15 +70,24 @@ def _parser() -> Lark:
     return Lark(grammar, parser="lalr", propagate_positions=True, maybe_placeholders=False)
 
 
-def parse_expression(text: str, locate: Callable[[int], Place]) -> Expression:
-    """The tree of `text`; `locate` tells where in a file its characters stand."""
+def _no_parameters(name: str) -> Parameter | str:
+    return f"there are no parameters here, so nothing is `${name}`"
+
+
+def parse_expression(
+    text: str, locate: Callable[[int], Place], find: Callable[[str], Parameter | str] = _no_parameters
+) -> Expression:
+    """The tree of `text`; `locate` tells where in a file its characters stand.
+
+    `find` gives the parameter behind `$name`, or says why there is none.
+    """
     if not text.strip():
         raise ExpressionError("expected an expression, found nothing", 0)
     try:
         tree = _parser().parse(text)
     except UnexpectedInput as error:
         raise _explain(text, error) from None
-    return _Builder(locate).build(tree)
+    return _Builder(locate, find).build(tree)
 
 
 def _explain(text: str, error: UnexpectedInput) -> ExpressionError:
@@ -149,8 +159,11 @@ def _expected(names: set[str], before: str) -> str:
 class _Builder:
     """Turns lark's tree into the model, placing every node."""
 
-    def __init__(self, locate: Callable[[int], Place]) -> None:
+    def __init__(
+        self, locate: Callable[[int], Place], find: Callable[[str], Parameter | str] = _no_parameters
+    ) -> None:
         self._locate = locate
+        self._find = find
         self._depth = 0
 
     def _place(self, node: Tree[Any] | Token) -> Place:
@@ -181,6 +194,14 @@ class _Builder:
 
     def _member(self, node: Tree[Any], children: list[Any]) -> Expression:
         item, options = children
+        if options.data == "given_options":
+            parameter = self._parameter(options.children[0])
+            if isinstance(parameter.value, str):
+                message = f"`${parameter.name}` is no list; write == to compare with it"
+                raise ExpressionError(message, options.meta.start_pos)
+            place = self._place(options)
+            given = tuple(Constant(text, "string", f"'{text}'", place) for text in parameter.value)
+            return Membership(self.build(item), given, self._place(node))
         return Membership(self.build(item), tuple(self.build(o) for o in options.children), self._place(node))
 
     def _not_member(self, node: Tree[Any], children: list[Any]) -> Expression:
@@ -223,6 +244,24 @@ class _Builder:
     def _string(self, node: Tree[Any], children: list[Any]) -> Expression:
         text = str(children[0])
         return Constant(_ESCAPE.sub(r"\1", text[1:-1]), "string", text, self._place(node))
+
+    def _parameter(self, token: Token) -> Parameter:
+        found = self._find(str(token)[1:])
+        if isinstance(found, str):
+            raise ExpressionError(found, token.start_pos or 0)
+        return found
+
+    def _given(self, node: Tree[Any], children: list[Any]) -> Expression:
+        parameter = self._parameter(children[0])
+        value, place = parameter.value, self._place(node)
+        if not isinstance(value, str):
+            message = f"`${parameter.name}` is a list; write `x in ${parameter.name}`"
+            raise ExpressionError(message, node.meta.start_pos)
+        if parameter.kind == "duration":
+            return Constant(parse_duration(value), "duration", value, place)
+        if parameter.kind == "number":
+            return Constant(int(value) if value.isdigit() else float(value), "number", value, place)
+        return Constant(value, "string", f"'{value}'", place)
 
     def _true(self, node: Tree[Any], children: list[Any]) -> Expression:
         return Constant(True, "boolean", "true", self._place(node))

@@ -12,7 +12,8 @@ import yaml
 
 from stream.definitions.expression import ExpressionError, parse_expression
 from stream.definitions.model import Expression, Name, Place, Reference, Test
-from stream.definitions.source import Source
+from stream.definitions.parameters import Parameters
+from stream.definitions.source import FilledScalar, Source
 
 Entry = tuple[yaml.Node, yaml.Node]
 Fields = dict[str, Entry]
@@ -33,8 +34,9 @@ def is_broken(name: Name) -> bool:
 class NodeReader:
     """Base of the readers of one file."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, parameters: Parameters) -> None:
         self._source = source
+        self._parameters = parameters
 
     def reference(self, node: yaml.Node, what: str) -> Reference | None:
         """A name."""
@@ -51,13 +53,16 @@ class NodeReader:
 
     def expression(self, node: yaml.Node, what: str) -> Expression | None:
         """The tree of an expression."""
+        node = node.written if isinstance(node, FilledScalar) else node
         text = self._source.text(node, what)
         if text is None:
             return None
         locate = self._source.locate(cast(yaml.ScalarNode, node))
         try:
-            return parse_expression(text, locate)
+            return parse_expression(text, locate, self._parameters.find)
         except ExpressionError as error:
+            if not str(error):
+                return None  # a parameter whose declaration is wrong: that has been told
             where = f"in `{' '.join(text.split())}`: " if text.strip() else f"{what}: "
             self._source.problems.error(locate(error.offset), f"{where}{error}")
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -23,6 +24,7 @@ from stream.definitions.model import (
     Window,
 )
 from stream.definitions.nodes import Entry, Fields, NodeReader
+from stream.definitions.parameters import Given, Parameters
 from stream.definitions.source import Source, listing
 from stream.durations import format_duration
 
@@ -51,9 +53,9 @@ class FileReader(NodeReader):
     """Reads one file; what it finds stands in `selectors`, `features`, `segments` and `ladders`."""
 
     def __init__(self, source: Source) -> None:
-        super().__init__(source)
-        self._conditions = ConditionReader(source)
-        self._actions = ActionReader(source)
+        super().__init__(source, Parameters(source))
+        self._conditions = ConditionReader(source, self._parameters)
+        self._actions = ActionReader(source, self._parameters)
         self._timezone = "UTC"
         self._assume_covered = False
         self.selectors: list[Selector] = []
@@ -67,7 +69,13 @@ class FileReader(NodeReader):
         self.incomplete: set[str] = set()
         """Ladders of which not all tiers could be read."""
 
-    def read(self, text: str) -> None:
+    @property
+    def parameters(self) -> Parameters:
+        """What the file leaves to those who use it."""
+        return self._parameters
+
+    def read(self, text: str, given: Mapping[str, Given] | None = None) -> None:
+        """Reads the text of the file; `given` are values for its parameters."""
         source = self._source
         root = source.compose(text)
         if root is None:
@@ -76,11 +84,14 @@ class FileReader(NodeReader):
             self.unread.update(SECTIONS)
             return
         fields = source.fields(
-            root, "a definitions file", ("version", "timezone", "assume_covered", *SECTIONS)
+            root, "a definitions file", ("version", "timezone", "assume_covered", "parameters", *SECTIONS)
         )
         if fields is None:
             self.unread.update(SECTIONS)
             return
+        declared = fields.pop("parameters", None)
+        self._parameters.read(None if declared is None else declared[1], given or {})
+        fields = {name: (key, self._parameters.fill(value)) for name, (key, value) in fields.items()}
         if "version" not in fields:
             source.error(root, "`version: 1` is missing at the top of the file")
         elif source.text(fields["version"][1], "version") not in ("1", None):
@@ -100,6 +111,7 @@ class FileReader(NodeReader):
         for name, key, value in self._named(fields, "ladders"):
             if ladder := self._ladder(name, key, value):
                 self.ladders.append(ladder)
+        self._parameters.warn_of_unused()
 
     # --- names and scalars -------------------------------------------------------------------------------------------
 
@@ -320,4 +332,8 @@ class FileReader(NodeReader):
 
     def _common(self, fields: Fields) -> tuple[str, int | None, bool]:
         description = self.optional_text(fields, "description")
-        return description or "", self.optional_integer(fields, "version", 1), self.flag(fields, "announce")
+        return (
+            self._parameters.interpolate(description or ""),
+            self.optional_integer(fields, "version", 1),
+            self.flag(fields, "announce"),
+        )

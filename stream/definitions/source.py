@@ -116,6 +116,18 @@ class Problems:
         return sorted(problem for problem in self.found if problem.severity == "warning")
 
 
+class FilledScalar(yaml.ScalarNode):
+    """A node that stood as `$name` and holds the parameter's value."""
+
+    def __init__(self, written: yaml.ScalarNode, value: str) -> None:
+        super().__init__("tag:yaml.org,2002:str", value, written.start_mark, written.end_mark, "")
+        self.written = written
+
+
+class UnknownScalar(FilledScalar):
+    """A node that stood as `$name`, which is nothing; that has been reported."""
+
+
 class Source:
     """Typed access to the nodes of one file."""
 
@@ -177,6 +189,8 @@ class Source:
 
         `allowed`: the keys that may occur; None for any name. `example`: how it is written, with {} for a bare text.
         """
+        if isinstance(node, UnknownScalar):
+            return None
         if not isinstance(node, yaml.MappingNode):
             hint = f"; write {example.format(kind(node).strip('`'))}" if example and _is_text(node) else ""
             self.error(node, f"{what} must be a mapping (name: value), not {kind(node)}{hint}")
@@ -203,12 +217,16 @@ class Source:
             self.error(at, message)
 
     def items(self, node: yaml.Node, what: str) -> list[yaml.Node] | None:
+        if isinstance(node, UnknownScalar):
+            return None
         if not isinstance(node, yaml.SequenceNode):
             self.error(node, f"{what} must be a list, not {kind(node)}")
             return None
         return list(node.value)
 
     def text(self, node: yaml.Node, what: str) -> str | None:
+        if isinstance(node, UnknownScalar):
+            return None
         if not isinstance(node, yaml.ScalarNode) or node.tag == "tag:yaml.org,2002:null":
             self.error(node, f"{what} must be text, not {kind(node)}")
             return None
@@ -244,6 +262,8 @@ class Source:
     def boolean(self, node: yaml.Node, what: str) -> bool | None:
         if isinstance(node, yaml.ScalarNode) and node.value in ("true", "false"):
             return bool(node.value == "true")
+        if isinstance(node, UnknownScalar):
+            return None
         self.error(node, f"{what} must be true or false, not {kind(node)}")
         return None
 
@@ -264,6 +284,8 @@ class Source:
         expected: str,
         hint: Callable[[str], str] = lambda text: "",
     ) -> T | None:
+        if isinstance(node, UnknownScalar):
+            return None
         if isinstance(node, yaml.ScalarNode):
             try:
                 return parse(node.value)
@@ -281,6 +303,8 @@ def kind(node: yaml.Node) -> str:
     if isinstance(node, yaml.SequenceNode):
         return "a list"
     value: Any = node.value
+    if isinstance(node, FilledScalar):
+        return f"`{node.written.value}`, which is `{value}`"
     return "nothing" if value == "" else f"`{value}`"
 
 

@@ -33,15 +33,11 @@ from typing import Any
 from stream.definitions import load
 from stream.durations import parse_duration
 from stream.engine import TimeSettings, compile_plan
-from stream.instants import format_instant, parse_instant
+from stream.packs.scenario import Days, read_line, split_user
 from stream.replay import Log, Replay
 from stream.state import MemoryStore
 from tests.test_docs import Block, blocks_of
 
-FIRST_DAY = "2026-11-02"
-_TIME = re.compile(r"(?:((?:\d{4}-)?\d\d-\d\d)\s+)?(\d\d:\d\d(?::\d\d(?:\.\d{3})?)?)(?=\s|$)\s*")
-_REPEAT = re.compile(r"\s+×(\d+) every (\w+)\s*$")
-_USER = re.compile(r"([\w-]+):\s+")
 _CHANGE = re.compile(r"(entered|exited|moved|renewed|retracted)\s+(\w+)(?:\[(.*?)\])?(?:\s+(.*))?")
 _CAUSES = ("event", "timer", "late_event", "evicted", "definition_change")
 Expected = dict[str, Any]
@@ -64,25 +60,6 @@ class Example:
 
     def __str__(self) -> str:
         return str(self.events)
-
-
-@dataclass
-class Days:
-    """The day that lines without one are of."""
-
-    day: str = FIRST_DAY
-
-    def read(self, text: str) -> tuple[str, str]:
-        """(RFC 3339, the rest) of a line that starts with a time."""
-        match = _TIME.match(text)
-        assert match is not None, f"a line starts with a time like 09:00 or 11-03 09:00: {text!r}"
-        if match[1] is not None:
-            self.day = match[1] if len(match[1]) > 5 else f"{self.day[:5]}{match[1]}"
-        return self.instant(match[2]), text[match.end() :]
-
-    def instant(self, clock: str) -> str:
-        clock += ":00" if len(clock) == 5 else ""
-        return f"{self.day}T{clock}{'' if '.' in clock else '.000'}Z"
 
 
 @dataclass
@@ -162,23 +139,9 @@ def events_of(block: Block, before: int = 0) -> Iterator[dict[str, Any]]:
     days = Days()
     number = before
     for line in lines:
-        time, rest = days.read(line)
-        user = _USER.match(rest)
-        rest = rest[user.end() :] if user else rest
-        repeat = _REPEAT.search(rest)
-        rest = rest[: repeat.start()] if repeat else rest
-        type_, _, more = rest.strip().partition(" ")
-        for index in range(int(repeat[1]) if repeat else 1):
+        for event in read_line(line, days):
             number += 1
-            start = parse_instant(time) + (index * parse_duration(repeat[2]) if repeat else 0)
-            event: dict[str, Any] = {"type": type_, "time": format_instant(start)}
-            if type_ != "clock_advanced":
-                event.update(id=f"e{number}", user_id=user[1] if user else "u1")
-            event.update(json.loads(more.replace("#", str(index))) if more else {})
-            received = event.get("received_at")
-            if received is not None and "T" not in received:
-                event["received_at"] = days.instant(received)
-            yield event
+            yield {"id": f"e{number}", **event} if "user_id" in event else event
 
 
 def expected_of(block: Block) -> list[Expected]:
@@ -192,13 +155,13 @@ def expected_of(block: Block) -> list[Expected]:
         return records
     days = Days()
     lines = [line for line in block.text.splitlines() if line.strip()]
-    return [] if [line.strip() for line in lines] == ["none"] else [_change(line, days) for line in lines]
+    return [] if [line.strip() for line in lines] == ["none"] else [change_of(line, days) for line in lines]
 
 
-def _change(line: str, days: Days) -> Expected:
+def change_of(line: str, days: Days) -> Expected:
+    """What a line says of a change, as a path → value."""
     time, rest = days.read(line)
-    user = _USER.match(rest)
-    rest = rest[user.end() :] if user else rest
+    user, rest = split_user(rest)
     rest, brace, more = rest.partition("{")
     match = _CHANGE.fullmatch(rest.strip())
     assert match is not None, f"not a change: {line!r}"
@@ -209,7 +172,7 @@ def _change(line: str, days: Days) -> Expected:
     left = match[1] == "exited" and bool(tiers)
     return {
         "effective_at": time,
-        "user.id": user[1] if user else "u1",
+        "user.id": user or "u1",
         "type": match[1],
         "segment.key": match[2],
         "segment.value": None if left or not tiers else tiers[-1],

@@ -18,6 +18,7 @@ import pytest
 
 from stream.durations import MINUTE
 from stream.ingest import load_mapping
+from stream.packs import pack_path
 from stream.replay import Log
 from stream.runtime.kafka.logs import outgoing_records, produce
 from stream.simulate import Shop, simulate
@@ -26,7 +27,7 @@ from tests.kafka.broker import Broker
 from tests.kafka.harness import REAL, ROOT, Deployment
 
 RETAILROCKET = ROOT.parent / "shared" / "data" / "retailrocket_events_100k.csv.gz"
-PACK = ROOT / "stream" / "packs" / "retail.yaml"
+PACK = pack_path("retail")
 PARTITIONS = 4
 
 
