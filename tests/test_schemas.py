@@ -17,7 +17,6 @@ from jsonschema import Draft202012Validator
 from stream.definitions import load, loads
 from stream.engine import compile_plan
 from stream.errors import DefinitionError
-from stream.events import event_type
 from stream.ingest import Ingest
 from stream.runtime.embedded import EmbeddedRuntime
 from stream.simulate import Shop, simulate
@@ -218,7 +217,7 @@ def test_simulated_events_and_their_changes_satisfy_the_schemas() -> None:
         EVENT.validate(json.loads(line))
     EVENT.validate({"type": "clock_advanced", "time": "2026-11-21T09:30:00Z"})
     plan = compile_plan(load(PACKS))
-    events, errors = Ingest(event_type=event_type(plan.extra_fields)).read_batch(
+    events, errors = Ingest(event_type=plan.event_type).read_batch(
         [(line, offset, None) for offset, line in enumerate(lines)]
     )
     assert not errors

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from stream.bench.report import Measurement, Sample
 from stream.engine import Plan, TimeSettings
-from stream.events import event_type
 from stream.ingest import Ingest
 from stream.runtime.embedded import EmbeddedRuntime
 
@@ -26,7 +25,7 @@ def measure_engine(name: str, plan: Plan, lines: Sequence[bytes], repeat: int) -
 
 
 def _run(plan: Plan, lines: Sequence[bytes]) -> Sample:
-    ingest = Ingest(event_type=event_type(plan.extra_fields))
+    ingest = Ingest(event_type=plan.event_type)
     runtime = EmbeddedRuntime(plan, TimeSettings())
     changes = 0
     reading = 0.0

@@ -19,7 +19,7 @@ from stream.cli.options import load_definitions, writing
 from stream.cli.tables import changes_table
 from stream.durations import DAY, MINUTE
 from stream.engine import compile_plan
-from stream.events import Event, event_type
+from stream.events import Event
 from stream.ingest import Ingest
 from stream.instants import format_instant
 from stream.runtime.embedded import EmbeddedRuntime
@@ -71,7 +71,7 @@ def demo(
     changes: list[Change] = []
     end = shop.start
     with show:
-        for until, events in _minutes(shop, Ingest(event_type=event_type(plan.extra_fields))):
+        for until, events in _minutes(shop, Ingest(event_type=plan.event_type)):
             decided = runtime.feed(0, events)
             changes += decided
             show.step(until, len(events), decided)

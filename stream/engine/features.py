@@ -32,7 +32,7 @@ from stream.engine.summaries import (
     key_of,
 )
 from stream.engine.values import Value
-from stream.events import Event, Reader, read_field, stray_field
+from stream.events import Event, Reader, envelope_field, read_field, stray_field
 
 Where = Callable[[Event], bool | None]
 
@@ -78,6 +78,7 @@ class FeatureCompiler:
         self.asked: set[int] = set()
         """Slots of the summaries asked for since this was last emptied."""
         self.extra_fields: set[str] = set()
+        self.read_fields: set[str] = set()
 
     def bit(self, reference: Reference) -> int:
         """The number of a selector; selectors of one form are one."""
@@ -92,13 +93,15 @@ class FeatureCompiler:
         return self._bits[key]
 
     def need_fields(self, *paths: str) -> None:
+        """Whatever reads events says which fields here: no others are decoded."""
         self.extra_fields.update(name for name in map(stray_field, paths) if name is not None)
+        self.read_fields.update(map(envelope_field, paths))
 
     def keys_of(self, field: str) -> KeysOf:
         """The keys of an event by a field; one function per field."""
         form = field_form(field)
         if form not in self._tables:
-            self.need_fields(field)
+            self.need_fields(field, "items")
             self._tables[form] = compile_keys(field)
         return self._tables[form]
 
@@ -140,7 +143,7 @@ class FeatureCompiler:
     def lines(self, reference: Reference) -> LinesSummary:
         """The newest events of a selector with their lines."""
         form = ["lines", self.canon.reference(reference)]
-        self.need_fields("product_id", "name", "category", "brand", "price", "quantity")
+        self.need_fields("items", "product_id", "name", "category", "brand", "price", "quantity")
         found: LinesSummary = self.share(form, lambda slot: LinesSummary(slot, lines_of), [(reference, 0)])
         return found
 

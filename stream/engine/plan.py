@@ -19,6 +19,7 @@ from stream.engine.migration import Layout
 from stream.engine.profile import blank_profile
 from stream.engine.rules import RuleCompiler
 from stream.engine.summaries import RecentSummary, Summary
+from stream.events import Event, event_type
 from stream.identifiers import canonical_json, definition_hash
 
 
@@ -85,7 +86,9 @@ class Plan:
         self.covered = frozenset(features.covered)
         """Slots of summaries that are asserted to have seen everything."""
         self.extra_fields = frozenset(features.extra_fields)
-        """Top-level fields outside the envelope that definitions read, for `stream.events.event_type`."""
+        """Top-level fields outside the envelope that definitions read."""
+        self.read_fields = frozenset(features.read_fields)
+        """Fields of the envelope that definitions read."""
         self.hash = _hash_all(definitions)
         self.layout: Layout = [list(self.keys), [[rule.name, rule.shape, rule.hash] for rule in self.rules]]
         """What a profile's lists hold, for reading it under other definitions."""
@@ -97,6 +100,11 @@ class Plan:
         blank = blank_profile("", self.units, len(self.rules))
         self.awake = tuple(rule.index for rule in self.rules if not rule.is_quiet(blank, 0))
         """Rules to ask when a user first appears; the others could not be true of somebody unknown."""
+
+    @property
+    def event_type(self) -> type[Event]:
+        """What to decode records into: an event with the fields that definitions read."""
+        return event_type(self.extra_fields, self.read_fields)
 
     def route(self, type_: Any) -> Route:
         """The route of an event type, without selectors if none can match it."""

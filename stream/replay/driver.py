@@ -20,7 +20,7 @@ from itertools import islice
 from stream.changes import Change
 from stream.engine import Plan, TimeSettings
 from stream.errors import RecordError
-from stream.events import Event, event_type
+from stream.events import Event
 from stream.ingest import MAX_EVENT_BYTES, DeadLetter, Ingest, Mapping
 from stream.replay.logs import Log, LogError, LogRecord
 from stream.replay.partitioner import partition_of
@@ -67,9 +67,7 @@ class Replay:
     ) -> None:
         self.runtime = EmbeddedRuntime(plan, settings, partitions=partitions or 1, store=store)
         self.outcome = Outcome(until=until)
-        self._ingest = Ingest(
-            mapping, event_type=event_type(plan.extra_fields), max_event_bytes=max_event_bytes
-        )
+        self._ingest = Ingest(mapping, event_type=plan.event_type, max_event_bytes=max_event_bytes)
         self._as_recorded = None if partitions is None else False
         self._partitions_of: dict[str, int] = {}
         self._batch_size = batch_size

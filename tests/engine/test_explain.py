@@ -12,7 +12,7 @@ from stream.definitions import load, loads
 from stream.durations import DAY, HOUR, MINUTE
 from stream.engine import Engine, Explainer, Plan, compile_plan
 from stream.engine.explain import Explained, UnknownError, to_fields
-from stream.events import Event, event_type
+from stream.events import Event
 from stream.ingest import Ingest
 from stream.instants import format_instant
 from stream.packs import pack_path
@@ -182,7 +182,7 @@ def test_what_is_foreseen_happens() -> None:
     store = MemoryStore()
     runtime = EmbeddedRuntime(plan, store=lambda partition: store)
     lines = list(simulate(Shop(users=40, days=20, seed=11)))
-    ingest = Ingest(event_type=event_type(plan.extra_fields))
+    ingest = Ingest(event_type=plan.event_type)
     events, _ = ingest.read_batch([(line, offset, None) for offset, line in enumerate(lines)])
     runtime.feed(0, events)
     users = [user for user, _ in store.scan()]

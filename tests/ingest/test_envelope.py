@@ -97,7 +97,8 @@ def test_what_cannot_be_read_has_a_reason_and_a_path(value: bytes | None, reason
     found, message = refusal(value)
     assert found == reason
     assert message.startswith(path)
-    assert INGEST.read_batch([(value, 0, None)])[1][0][1].reason == reason, "the batch reads alike"
+    for record_time in (None, NOON):
+        assert INGEST.read_batch([(value, 0, record_time)])[1][0][1].reason == reason, "the batch reads alike"
 
 
 def test_a_field_of_a_wrong_type_is_kept_and_is_no_error() -> None:
@@ -145,6 +146,26 @@ def test_an_event_without_id_gets_the_one_that_its_content_gives() -> None:
 def test_unknown_fields_that_definitions_read_are_caught() -> None:
     event = Ingest(event_type=event_type(["colour"])).read(encode(colour="red"), offset=0)
     assert read_field("props.colour")(event) == "red"
+
+
+def test_fields_that_nobody_reads_are_checked_but_not_decoded() -> None:
+    lean = Ingest(event_type=event_type(["colour"], ["value"]))
+    sent = encode(value=5, items=[{}], props={"a": 1}, colour="red", traits={"a": 1}, received_at=NOON + 1)
+    event = lean.read(sent, offset=0)
+    assert (event.value, event.items, event.props, event.traits) == (5, None, None, {"a": 1})
+    assert (read_field("props.colour")(event), event.record_time) == ("red", NOON + 1)
+    for broken in ("[1,]", "01", '"\\q"', '"\\ud800"', '"\n"', "{1:2}", "NaN", '"\u00ff'):
+        value = encode()[:-1] + b', "props": ' + broken.encode("latin-1") + b"}"
+        for reader in (INGEST, lean):
+            assert reader.read_batch([(value, 0, NOON)])[1][0][1].reason == "bad_json"
+
+
+def test_an_id_is_derived_from_what_was_sent_whatever_is_decoded() -> None:
+    lean = Ingest(event_type=event_type(read=()))
+    sent = {"type": "product_viewed", "time": NOON, "anonymous_id": "a", "props": {"a": 1}, "items": [1]}
+    for way in (sent, {**sent, "colour": "red"}):
+        assert lean.read(encode(**way, id=None), offset=0).id == read(encode(**way, id=None)).id
+        assert lean.read_row({**GOOD, **way, "id": ""}, offset=0).pop().id == read(encode(**way, id="")).id
 
 
 def test_nesting_up_to_the_limit_is_read_whatever_else_the_record_holds() -> None:
@@ -203,16 +224,17 @@ def test_any_bytes_are_an_event_or_a_record_error(noise: bytes, at: int) -> None
 
 def check_reading(value: bytes) -> None:
     """Read one by one and as a batch: both agree, and nothing but RecordError is raised."""
-    events, errors = INGEST.read_batch([(value, 0, None)])
-    if errors:
-        assert not events
-        assert refusal(value) == (errors[0][1].reason, errors[0][1].message)
-    else:
-        event = read(value)
-        assert events == [event]
-        assert type(event.time) is int
-        assert event.user.encode() or event.type == "clock_advanced"
-        assert event.id or event.type == "clock_advanced"
+    for record_time in (None, NOON):
+        events, errors = INGEST.read_batch([(value, 0, record_time)])
+        if errors:
+            assert not events
+            assert refusal(value) == (errors[0][1].reason, errors[0][1].message)
+        else:
+            event = read(value, record_time=record_time)
+            assert events == [event]
+            assert type(event.time) is int
+            assert event.user.encode() or event.type == "clock_advanced"
+            assert event.id or event.type == "clock_advanced"
 
 
 SECOND = st.datetimes().map(lambda moment: moment.isoformat())
@@ -226,6 +248,8 @@ SECOND = st.datetimes().map(lambda moment: moment.isoformat())
 @example("2026-11-21T23:59:60.000", "Z", "")
 @example("2026-11-21T23:59:59,000", "Z", "")
 @example("2026-W01-1T00:00:00.000", "Z", "")
+@example("0001-12-31T23:59:59.999", "Z", "")
+@example("2026-11-21T24:00:01.000", "Z", "")
 def test_the_quick_way_of_reading_times_agrees_with_the_exact_one(text: str, zone: str, noise: str) -> None:
     for candidate in (text + zone, text[:19] + ".123" + zone, text[:23].ljust(23, "0") + zone, noise):
         assert outcome(_instant, candidate) == outcome(parse_instant, candidate)

@@ -13,7 +13,7 @@ import yaml
 
 from stream.definitions import loads
 from stream.engine import Engine, Partition, Step, TimeSettings, compile_plan
-from stream.events import Event, event_type
+from stream.events import Event
 from stream.ingest import Ingest
 from stream.state.memory import MemoryStore
 from tests.oracle import zones
@@ -49,7 +49,7 @@ class Played:
             plan,
             TimeSettings(settings.lateness, settings.clock_skew, settings.idle_after, settings.dedup_window),
         )
-        self.ingest = Ingest(event_type=event_type(plan.extra_fields))
+        self.ingest = Ingest(event_type=plan.event_type)
         self.stores: dict[int, MemoryStore] = defaultdict(MemoryStore)
         self.partitions: dict[int, Partition] = {}
         self.values: list[bytes] = []

@@ -15,7 +15,6 @@ from stream.config import Settings, load_settings
 from stream.definitions import load
 from stream.engine import Engine, TimeSettings, compile_plan
 from stream.errors import ConfigError, SegstreamError
-from stream.events import event_type
 from stream.ingest import Ingest, load_mapping
 from stream.runtime.kafka.faust_app import App, assemble, execute
 from stream.runtime.kafka.watch import DefinitionsWatch
@@ -31,9 +30,7 @@ def create_app(settings: Settings) -> App:
     plan = compile_plan(load(list(settings.definitions)))
     engine = Engine(plan, time_settings(settings), step_bytes=settings.batch.step_bytes // 2)
     mapping = None if settings.mapping == "canonical" else load_mapping(settings.mapping)
-    ingest = Ingest(
-        mapping, event_type=event_type(plan.extra_fields), max_event_bytes=settings.max_event_bytes
-    )
+    ingest = Ingest(mapping, event_type=plan.event_type, max_event_bytes=settings.max_event_bytes)
     app = assemble(settings, engine, ingest, plan.hash)
     definitions, metrics = plan.definitions, app.worker.metrics
     ladders = {name: [tier.name for tier in each.tiers] for name, each in definitions.ladders.items()}
