@@ -179,6 +179,7 @@ class Metrics:
         self.rebalances = counter("rebalances", "Assignments of partitions to this worker")
         self.ready = gauge("worker_ready", "1 while the worker serves all of its partitions")
         self.failures = counter("failures", "Errors that ended a worker; kept over restarts", "kind")
+        self.lateness = gauge("lateness_seconds", "How long the watermark waits by design: time.lateness")
         self.definitions = Info("segstream_definitions", "The definitions in force", registry=registry)
         self.definitions_reload = counter(
             "definitions_reload", "Definition files read: at the start, and when they change", "result"

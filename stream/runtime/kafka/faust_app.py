@@ -97,6 +97,7 @@ def assemble(settings: Settings, engine: Engine, ingest: Ingest, definitions_has
         await app.crash(error)
 
     worker = app.worker = Worker(settings, engine, ingest, failed)
+    worker.metrics.lateness.set(settings.time.lateness / 1000)
     worker.metrics.definitions.info({"hash": definitions_hash})
     worker.metrics.build.info({"version": version("segstream")})
     transport = BatchTransport(
