@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
-from typing import IO
 
 import click
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from stream.cli.options import (
     DURATION,
@@ -26,13 +21,13 @@ from stream.cli.options import (
     stderr,
     writing,
 )
+from stream.cli.progress import reading_progress
 from stream.cli.tables import changes_table, counted
 from stream.config import Settings
 from stream.engine import TimeSettings, compile_plan
-from stream.errors import OperatorError
-from stream.ingest import DeadLetter, load_mapping
-from stream.replay import BATCH_SIZE, Log, Outcome, Replay, write_members, write_stats
-from stream.state import MemoryStore, Store
+from stream.ingest import load_mapping
+from stream.packs import locate
+from stream.replay import BATCH_SIZE, Job, Outcome, run_job, write_members, write_stats
 
 
 @click.command()
@@ -60,6 +55,13 @@ from stream.state import MemoryStore, Store
 @click.option(
     "--partitions", type=click.IntRange(1, 10_000), help="How many.  [default: as recorded, else 1]"
 )
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Processes that share the users.",
+)
 def replay(
     logs: tuple[str, ...],
     segments: tuple[str, ...],
@@ -77,12 +79,13 @@ def replay(
     dedup_window: int | None,
     batch_size: int,
     partitions: int | None,
+    workers: int,
 ) -> None:
     """Replay recorded logs (JSON lines, CSV, Parquet; .gz, .zst; - is standard input) without a broker.
 
-    Changes come out ordered by effective_at, user, segment, instance and seq. The same logs give the same bytes,
-    whatever the batch size. With --config, its definitions, mapping and time settings hold where no option says
-    otherwise.
+    Several logs are merged by record time. Changes come out ordered by effective_at, user, segment, instance and seq.
+    The same logs give the same bytes, whatever the batch size and the number of workers. With --config, its
+    definitions, mapping and time settings hold where no option says otherwise.
 
     \b
     Example:
@@ -96,38 +99,37 @@ def replay(
     times = replace(_times(settings), **{name: value for name, value in given.items() if value is not None})
     if idle_after is not None:
         times = replace(times, idle_after=None if idle_after == OFF else idle_after)
+    if state and (partitions or 1) < workers:
+        raise click.UsageError(
+            f"with --state a process has whole partitions: --workers {workers} needs --partitions {workers} or more"
+        )
     plan = compile_plan(load_definitions(names))
-    compiled = load_mapping(mapping or (settings.mapping if settings else "canonical"))
-    opened = [Log(path) for path in logs]
-    reasons: Counter[str] = Counter()
+    job = Job(
+        logs=logs,
+        definitions=tuple(map(locate, names)),
+        mapping=mapping or (settings.mapping if settings else "canonical"),
+        times=times,
+        partitions=partitions,
+        batch_size=batch_size,
+        until=until,
+        state=state,
+        dead_letters=dead_letters,
+        **({"max_event_bytes": settings.max_event_bytes} if settings else {}),
+    )
+    load_mapping(job.mapping)
     began = time.perf_counter()
     with ExitStack() as files:
         to_changes = files.enter_context(writing(out))
-        letters = files.enter_context(writing(dead_letters)) if dead_letters else None
-        run = Replay(
-            plan,
-            times,
-            mapping=compiled,
-            partitions=partitions,
-            batch_size=batch_size,
-            until=until,
-            max_event_bytes=settings.max_event_bytes if settings else 256 << 10,
-            store=_rocks(Path(state), partitions or 1) if state else lambda partition: MemoryStore(),
-            on_dead_letter=_keep(letters, reasons),
-        )
-        files.callback(run.runtime.close)
-        # Batches leave no cycles behind: collecting young objects all the time finds nothing.
-        gc.freeze()
-        gc.set_threshold(100_000, 50, 100)
-        _feed(run, opened)
-        outcome = run.finish()
+        with reading_progress(logs) as progress:
+            run = run_job(job, workers, plan=plan, progress=progress, files=files)
+        outcome = run.outcome
         to_changes.writelines(change.value + b"\n" for change in outcome.changes)
         seconds = time.perf_counter() - began
         if members:
             write_members(outcome, files.enter_context(writing(members)))
         if stats:
-            write_stats(run, reasons, seconds, files.enter_context(writing(stats)))
-    _summarise(run, outcome, reasons, seconds)
+            write_stats(outcome, plan.hash, run.reasons, seconds, files.enter_context(writing(stats)))
+    _summarise([rule.name for rule in plan.rules], outcome, run.reasons, seconds)
 
 
 def _times(settings: Settings | None) -> TimeSettings:
@@ -137,63 +139,11 @@ def _times(settings: Settings | None) -> TimeSettings:
     return TimeSettings(clock.lateness, clock.clock_skew, clock.idle_after, clock.dedup_window)
 
 
-def _rocks(folder: Path, partitions: int) -> Callable[[int], Store]:
-    """Stores in a folder. What an earlier replay left there is continued, as a worker continues after a restart."""
-    from stream.state.rocks import RocksStore  # loads RocksDB
-
-    found = sorted(place.name for place in folder.iterdir()) if folder.exists() else []
-    if found != [str(number) for number in range(len(found))]:
-        raise OperatorError(
-            f"{folder} is no state of a replay: name an empty folder, or one that a replay left"
-        )
-    if found and len(found) != partitions:
-        raise OperatorError(
-            f"{folder} holds the state of {len(found)} partitions: go on with `--partitions {len(found)}`, or name "
-            "another folder"
-        )
-
-    def open_store(partition: int) -> Store:
-        place = folder / str(partition)
-        place.mkdir(parents=True, exist_ok=True)
-        return RocksStore(place)
-
-    return open_store
-
-
-def _keep(file: IO[bytes] | None, reasons: Counter[str]) -> Callable[[DeadLetter], None]:
-    def keep(letter: DeadLetter) -> None:
-        reasons[letter.reason] += 1
-        if file is not None:
-            file.write(letter.to_json() + b"\n")
-
-    return keep
-
-
-def _feed(run: Replay, logs: list[Log]) -> None:
-    """All logs, with a progress bar on a terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    with Progress(
-        *columns, TimeRemainingColumn(), console=stderr, disable=not stderr.is_terminal, transient=True
-    ) as bar:
-        for log in logs:
-            task = bar.add_task(Path(log.path).name, total=log.size, rate="")
-            began, before = time.perf_counter(), run.outcome.records
-            for records in run.feed(log):
-                speed = (records - before) / (time.perf_counter() - began)
-                bar.update(task, completed=log.position, rate=f"{speed:,.0f} records/s")
-
-
-def _summarise(run: Replay, outcome: Outcome, reasons: Counter[str], seconds: float) -> None:
-    tally = run.runtime.tally
-    names = [rule.name for rule in run.runtime.plan.rules]
+def _summarise(names: list[str], outcome: Outcome, reasons: Counter[str], seconds: float) -> None:
+    tally = outcome.tally
     if stderr.is_terminal:
-        stderr.print(changes_table(names, tally.changes, run.runtime.members()))
-    read, users = counted(outcome.records, "record"), counted(run.runtime.users, "user")
+        stderr.print(changes_table(names, tally.changes, Counter(outcome.members)))
+    read, users = counted(outcome.records, "record"), counted(outcome.users, "user")
     speed = outcome.records / max(seconds, 1e-9)
     changes = counted(len(outcome.changes), "change")
     facts = [f"{read} of {users} gave {changes} in {seconds:.1f} s ({speed:,.0f} records/s)"]

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -26,6 +27,7 @@ from stream.errors import OperatorError, RecordError
 
 STDIN = "-"
 MAX_PARTITIONS = 10_000
+_AT_ONCE = 1_000
 _GZIP, _ZSTD, _PARQUET, _BOM = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"\xef\xbb\xbf"
 _SUFFIXES = {
     ".jsonl": "jsonl",
@@ -57,6 +59,21 @@ class LogRecord(NamedTuple):
     partition: int | None = None
     """Where the record lay in its topic, if it was recorded from one."""
     error: RecordError | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+class Lines(NamedTuple):
+    """Consecutive lines of a file of plain events, blank ones included: the common case, without an object for each."""
+
+    first: int
+    """The number of the first one."""
+    values: list[bytes]
+
+    def records(self) -> Iterator[LogRecord]:
+        """The same as records."""
+        for number, raw in enumerate(self.values, self.first):
+            if raw and not raw.isspace():
+                yield LogRecord(raw, number)
 
 
 class _Recorded(msgspec.Struct, gc=False):
@@ -69,6 +86,10 @@ class _Recorded(msgspec.Struct, gc=False):
     value_base64: str | None = None
     key: str | None = None
     key_base64: str | None = None
+    headers: list[list[str | None]] = []  # msgspec makes a new list for each
+
+
+_decode_recorded = msgspec.json.Decoder(_Recorded).decode
 
 
 class Log:
@@ -97,17 +118,26 @@ class Log:
             return None
         return self.size if self._stored.closed else int(self._stored.tell())
 
+    def read(self, size: int) -> bytes:
+        """The next bytes as they are stored, at most `size`: for copying."""
+        return bytes(self._stored.read(size))
+
     def records(self) -> Iterator[LogRecord]:
         """The records in order. LogError if the file ends in the middle of its compression or has no header."""
+        for batch in self.batches(_AT_ONCE):
+            yield from batch.records() if isinstance(batch, Lines) else batch
+
+    def batches(self, size: int) -> Iterator[Lines | list[LogRecord]]:
+        """The records in order, at most `size` at once. Raises as `records` does."""
         try:
-            yield from self._records()
+            yield from self._batches(size)
         except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
             raise LogError(f"{self.path}: damaged: {error}") from None
         finally:
             if self.path != STDIN:
                 self._stored.close()
 
-    def _records(self) -> Iterator[LogRecord]:
+    def _batches(self, size: int) -> Iterator[Lines | list[LogRecord]]:
         head = self._stored.peek(4)[:4]
         if head[:2] == _GZIP:
             self._buffered = io.BufferedReader(gzip.GzipFile(fileobj=self._stored))
@@ -117,36 +147,48 @@ class Log:
         start = self._buffered.peek(4)[:4]
         kind = _SUFFIXES.get(Path(self.path.removesuffix(".gz").removesuffix(".zst")).suffix.lower())
         if kind == "parquet" or start == _PARQUET:
-            return _read_parquet(self.path)
+            return _batched(_read_parquet(self.path), size)
         if start.startswith(_BOM):
             self._buffered.read(len(_BOM))
         if kind is None:
             kind = "jsonl" if start.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[", b"") else "csv"
         if kind == "jsonl":
-            return _read_lines(self._buffered)
-        return _read_table(self._buffered, self.path, "\t" if kind == "tsv" else ",")
+            return _read_lines(self._buffered, size)
+        rows = _read_table(self._buffered, self.path, "\t" if kind == "tsv" else ",")
+        return _batched(rows, size)
 
 
-def _read_lines(lines: Iterator[bytes]) -> Iterator[LogRecord]:
+def _batched(records: Iterator[LogRecord], size: int) -> Iterator[list[LogRecord]]:
+    while batch := list(islice(records, size)):
+        yield batch
+
+
+def _read_lines(file: Iterator[bytes], size: int) -> Iterator[Lines | list[LogRecord]]:
     recorded: bool | None = None
-    decode = msgspec.json.Decoder(_Recorded).decode
-    for number, line in enumerate(lines, 1):
-        raw = line.rstrip(b"\r\n")
-        if not raw or raw.isspace():
-            continue
+    number = 1
+    while lines := [line.rstrip(b"\r\n") for line in islice(file, size)]:
         if recorded is None:
-            recorded = _is_recorded(raw)
-        if not recorded:
-            yield LogRecord(raw, number)
-            continue
-        try:
-            entry = decode(raw)
-            value = _bytes(entry.value, entry.value_base64)
-            key = _bytes(entry.key, entry.key_base64)
-        except (msgspec.MsgspecError, UnicodeDecodeError, binascii.Error) as error:
-            yield LogRecord(raw, number, error=RecordError("bad_json", f"$: not a recorded line: {error}"))
-        else:
-            yield LogRecord(value, number, None, key, entry.timestamp, entry.partition)
+            first = next((line for line in lines if line and not line.isspace()), None)
+            recorded = None if first is None else _is_recorded(first)
+        batch = Lines(number, lines)
+        yield [_unwrap(*each[:2]) for each in batch.records()] if recorded else batch
+        number += len(lines)
+
+
+def _unwrap(raw: bytes | None, number: int) -> LogRecord:
+    """A line of a recorded log as the record that it holds."""
+    try:
+        entry = _decode_recorded(raw or b"")
+        value = _bytes(entry.value, entry.value_base64)
+        key = _bytes(entry.key, entry.key_base64)
+        headers = tuple(_header(*header) for header in entry.headers)
+    except (msgspec.MsgspecError, UnicodeDecodeError, binascii.Error, TypeError) as error:
+        return LogRecord(raw, number, error=RecordError("bad_json", f"$: not a recorded line: {error}"))
+    return LogRecord(value, number, None, key, entry.timestamp, entry.partition, None, headers)
+
+
+def _header(name: str | None, text: str | None, packed: str | None = None) -> tuple[str, bytes | None]:
+    return name or "", _bytes(text, packed)
 
 
 def _is_recorded(line: bytes) -> bool:

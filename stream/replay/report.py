@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
 from typing import IO, Any
 
 import msgspec
 
 from stream.instants import format_instant
-from stream.replay.driver import Outcome, Replay
+from stream.replay.driver import Outcome
+from stream.replay.spool import Spool, member_order
+
+
+def members_of(outcome: Outcome) -> Iterator[tuple[bytes, bytes]]:
+    """The members topic at the end: (key, last change) of each membership that is not forgotten, by key."""
+    spool = Spool(member_order)
+    for change in outcome.changes:
+        spool.add((change,))
+    for key, changes in groupby(spool, key=lambda change: change.member_key):
+        *_, last = changes
+        if not last.forget:
+            yield key, last.value
 
 
 def write_members(outcome: Outcome, file: IO[bytes]) -> None:
-    """The members topic at the end, one line per membership: its key and its last change, in the order of the keys."""
-    for key in sorted(outcome.members):
-        file.write(b'{"key":%b,"value":%b}\n' % (key, outcome.members[key]))
+    """The members topic at the end, one line per membership."""
+    for key, value in members_of(outcome):
+        file.write(b'{"key":%b,"value":%b}\n' % (key, value))
 
 
-def write_stats(run: Replay, dead_letters: Counter[str], seconds: float, file: IO[bytes]) -> None:
-    """Counts of a finished run as one JSON object; `seconds` is what it took."""
-    file.write(msgspec.json.format(msgspec.json.encode(stats(run, dead_letters, seconds)), indent=2) + b"\n")
+def write_stats(
+    outcome: Outcome, definitions: str, dead_letters: Counter[str], seconds: float, file: IO[bytes]
+) -> None:
+    """Counts of a finished run as one JSON object; `definitions` is their hash, `seconds` what the run took."""
+    fields = stats(outcome, definitions, dead_letters, seconds)
+    file.write(msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n")
 
 
-def stats(run: Replay, dead_letters: Counter[str], seconds: float) -> dict[str, Any]:
+def stats(outcome: Outcome, definitions: str, dead_letters: Counter[str], seconds: float) -> dict[str, Any]:
     """Counts of a finished run."""
-    outcome, tally = run.outcome, run.runtime.tally
+    tally = outcome.tally
     changes: dict[str, dict[str, dict[str, int]]] = {}
     for (segment, type_, cause), number in sorted(tally.changes.items()):
         changes.setdefault(segment, {}).setdefault(type_, {})[cause] = number
     return {
         "records": outcome.records,
         "events": tally.events,
-        "users": run.runtime.users,
+        "users": outcome.users,
         "ignored": tally.ignored,
         "duplicates": tally.duplicates,
         "evicted_keys": tally.evicted,
@@ -42,8 +59,8 @@ def stats(run: Replay, dead_letters: Counter[str], seconds: float) -> dict[str, 
         "until": None if outcome.until is None else format_instant(outcome.until),
         "timers": tally.timers,
         "changes": changes,
-        "members": dict(sorted(run.runtime.members().items())),
-        "definitions": run.runtime.plan.hash,
+        "members": dict(sorted(outcome.members.items())),
+        "definitions": definitions,
         "seconds": round(seconds, 3),
         "records_per_second": round(outcome.records / seconds) if seconds else None,
     }

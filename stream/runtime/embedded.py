@@ -7,8 +7,8 @@ publishing, in the same order: step, let timers below the watermark fire, write 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 
 from stream.changes import Change
 from stream.engine import Engine, Partition, Plan, Step, TimeSettings
@@ -45,6 +45,13 @@ class Tally:
         for change in step.changes:
             self.changes[change.segment, change.type, change.cause] += 1
 
+    def join(self, other: Tally) -> None:
+        """Adds what partitions elsewhere did."""
+        for each in fields(self):
+            if each.name != "changes":
+                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+        self.changes.update(other.changes)
+
 
 class EmbeddedRuntime:
     """Partitions of one input, each with its own store. Changes come back from the call that decided them.
@@ -78,31 +85,33 @@ class EmbeddedRuntime:
 
     def feed(self, partition: int, events: Sequence[Event]) -> list[Change]:
         """Apply events of one partition in order. Their offsets are given here."""
+        return [change for changes in self.steps(partition, events) for change in changes]
+
+    def steps(self, partition: int, events: Sequence[Event]) -> Iterator[list[Change]]:
+        """`feed`, with the changes of each step as soon as it is stored: a mass expiry need not fit into memory."""
         state = self.partitions[partition]
         end = state.next_offset
         for event in events:
             event.offset = end
             end += 1
-        changes: list[Change] = []
         while events:
             step = self._engine.step(state, events, end)
-            changes += self._settle(partition, step)
+            yield self._settle(partition, step)
             events = events[step.consumed :]
-        return changes + self.advance(partition, state.watermark)
+        yield from self._advance(partition, state.watermark)
 
     def advance(self, partition: int, watermark: int) -> list[Change]:
         """Raise a partition's watermark and let what is due below it fire."""
-        state = self.partitions[partition]
-        if watermark <= state.watermark and (state.next_due is None or state.next_due >= state.watermark):
-            return []
-        return self._drain(partition, lambda: self._engine.tick(state, watermark))
+        return [change for changes in self._advance(partition, watermark) for change in changes]
 
     def finish(self, until: int) -> list[Change]:
         """The end of a replay: everything due up to and including `until` fires, in every partition."""
-        changes: list[Change] = []
+        return [change for changes in self.last_steps(until) for change in changes]
+
+    def last_steps(self, until: int) -> Iterator[list[Change]]:
+        """`finish`, with the changes of each step as soon as it is stored."""
         for partition, state in enumerate(self.partitions):
-            changes += self._drain(partition, lambda state=state: self._engine.finish(state, until))  # type: ignore[misc]
-        return changes
+            yield from self._drain(partition, lambda state=state: self._engine.finish(state, until))  # type: ignore[misc]
 
     def members(self) -> Counter[str]:
         """Open memberships per segment, and users per ladder."""
@@ -123,14 +132,17 @@ class EmbeddedRuntime:
         for store in self._stores:
             store.close()
 
-    def _drain(self, partition: int, fire: Callable[[], Step]) -> list[Change]:
-        changes: list[Change] = []
+    def _advance(self, partition: int, watermark: int) -> Iterator[list[Change]]:
+        state = self.partitions[partition]
+        if watermark > state.watermark or (state.next_due is not None and state.next_due < state.watermark):
+            yield from self._drain(partition, lambda: self._engine.tick(state, watermark))
+
+    def _drain(self, partition: int, fire: Callable[[], Step]) -> Iterator[list[Change]]:
         more = True
         while more:
             step = fire()
-            changes += self._settle(partition, step)
+            yield self._settle(partition, step)
             more = step.more
-        return changes
 
     def _settle(self, partition: int, step: Step) -> list[Change]:
         self._stores[partition].write(step.profiles, step.marker)

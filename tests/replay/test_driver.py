@@ -12,7 +12,7 @@ from stream.definitions import loads
 from stream.durations import HOUR, MINUTE
 from stream.engine import Plan, compile_plan
 from stream.ingest import DeadLetter
-from stream.replay import Log, LogError, Outcome, Replay
+from stream.replay import Log, LogError, Outcome, Replay, members_of
 from stream.replay.partitioner import partition_of
 
 START = 1_795_262_400_000
@@ -45,9 +45,8 @@ def write(path: Path, lines: list[Line]) -> Log:
 
 def run(plan: Plan, logs: list[Log], **options: Any) -> Outcome:
     replay = Replay(plan, **options)
-    for log in logs:
-        for _ in replay.feed(log):
-            pass
+    for _ in replay.feed(*logs):
+        pass
     return replay.finish()
 
 
@@ -158,10 +157,10 @@ def test_members_hold_the_last_change_of_each(plan: Plan, tmp_path: Path) -> Non
         event("b", "order_completed", 40),
     ]
     outcome = run(plan, [write(tmp_path / "log.jsonl", lines)])
-    last = {key: json.loads(value)["type"] for key, value in outcome.members.items()}
+    last = {key: json.loads(value)["type"] for key, value in members_of(outcome)}
     assert last == {b'["abandoned","a",null]': "entered", b'["abandoned","b",null]': "exited"}
 
 
 def test_an_empty_log_is_an_empty_answer(plan: Plan, tmp_path: Path) -> None:
     outcome = run(plan, [write(tmp_path / "log.jsonl", [])])
-    assert (outcome.changes, outcome.until) == ([], None)
+    assert (list(outcome.changes), outcome.until) == ([], None)
