@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Literal, cast
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import yaml
 
@@ -26,6 +24,7 @@ from stream.definitions.model import (
 from stream.definitions.nodes import Entry, Fields, NodeReader
 from stream.definitions.parameters import Given, Parameters
 from stream.definitions.source import Source, listing
+from stream.definitions.zones import find_zone
 from stream.durations import format_duration
 
 AGGREGATES = (
@@ -97,7 +96,7 @@ class FileReader(NodeReader):
         elif source.text(fields["version"][1], "version") not in ("1", None):
             source.error(fields["version"][1], "this release reads `version: 1` only")
         if "timezone" in fields:
-            self._timezone = self._zone(fields["timezone"][1]) or "UTC"
+            self._timezone = find_zone(source, fields["timezone"][1]) or "UTC"
         self._assume_covered = self.flag(fields, "assume_covered")
         for name, key, value in self._named(fields, "events"):
             if selector := self._selector(name, key, value):
@@ -138,19 +137,6 @@ class FileReader(NodeReader):
             else:
                 good.append((name, key, value))
         return good
-
-    def _zone(self, node: yaml.Node) -> str | None:
-        name = self._source.text(node, "timezone")
-        if name is None:
-            return None
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            near = get_close_matches(name, available_timezones(), n=1, cutoff=0.6)
-            hint = f"did you mean `{near[0]}`?" if near else "use an IANA name like Asia/Seoul or UTC"
-            self._source.error(node, f"unknown timezone `{name}`; {hint}")
-            return None
-        return name
 
     # --- selectors and features --------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ The worker decodes every event here, so the common case is one pass of msgspec a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -29,6 +29,7 @@ from stream.errors import RecordError
 from stream.events import CLOCK_ADVANCED, ENVELOPE_FIELDS, Event
 from stream.identifiers import derive_event_id
 from stream.ingest.mapping import Mapping
+from stream.ingest.origin import Origin
 from stream.instants import SMALLEST_EPOCH_MS, parse_instant
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -58,6 +59,8 @@ class Ingest:
         self._mapping = None if mapping is None or mapping.identity else mapping
         self._event_type = event_type
         self._decode = msgspec.json.Decoder(event_type).decode
+        rows = None if self._mapping is None else self._mapping.rows
+        self._cut = rows.cut if rows is not None and rows.columns is not None else None
         self._max_event_bytes = max_event_bytes
 
     def read(self, value: bytes | None, *, offset: int, record_time: int | None = None) -> Event:
@@ -69,8 +72,15 @@ class Ingest:
         (event,) = self.read_all(value, offset=offset, record_time=record_time)
         return event
 
-    def read_all(self, value: bytes | None, *, offset: int, record_time: int | None = None) -> list[Event]:
-        """The events of a record, as the mapping makes them."""
+    def read_all(
+        self,
+        value: bytes | None,
+        *,
+        offset: int,
+        record_time: int | None = None,
+        origin: Origin | None = None,
+    ) -> list[Event]:
+        """The events of a record, as the mapping makes them; `origin` is what a mapping may read beside the value."""
         if value is None:
             raise RecordError("bad_json", "$: the record has no value")
         if len(value) > self._max_event_bytes:
@@ -81,10 +91,10 @@ class Ingest:
             if not value.isascii():
                 value.decode()  # fields that nobody reads are skipped undecoded: they must be UTF-8 all the same
             if self._mapping is not None:
-                row = _decode_row(value)
-                if type(row) is not dict:
+                row = self._cut(value) if self._cut is not None else _decode_row(value)
+                if type(row) is not dict and not (self._mapping.whole and type(row) is list):
                     raise RecordError("not_an_object", f"$: expected an object, not {_kind(row)}")
-                return self.read_row(row, offset=offset, record_time=record_time)
+                return self.read_row(row, offset=offset, record_time=record_time, origin=origin)
             event = self._decode(value)
         except msgspec.ValidationError as error:
             raise _not_an_event(error) from None
@@ -95,32 +105,43 @@ class Ingest:
             event.id = _derive_id(event, _decode_row(value))
         return [event]
 
-    def read_row(self, row: dict[str, Any], *, offset: int, record_time: int | None = None) -> list[Event]:
+    def read_row(
+        self, row: Any, *, offset: int, record_time: int | None = None, origin: Origin | None = None
+    ) -> list[Event]:
         """The events of a row that was decoded already: the columns of a CSV or Parquet file, or an object."""
-        rows: Iterable[dict[str, Any]] = [row] if self._mapping is None else self._mapping.apply(row)
+        mapping = self._mapping
+        rows: Iterable[dict[str, Any]] = [row] if mapping is None else mapping.apply(row, origin, record_time)
         events = []
         for canonical in rows:
             try:
                 event = msgspec.convert(canonical, self._event_type)
             except msgspec.ValidationError as error:
                 raise _not_an_event(error) from None
-            _complete(event, offset, record_time)
+            try:
+                _complete(event, offset, record_time)
+            except RecordError as error:
+                if mapping is None:
+                    raise
+                raise RecordError(error.reason, f"$: the mapping made {error.message[2:]}") from None
             if not event.id and event.type != CLOCK_ADVANCED:
                 event.id = _derive_id(event, canonical)
             events.append(event)
         return events
 
     def read_batch(
-        self, records: Iterable[tuple[bytes | None, int, int | None]]
+        self, records: Iterable[tuple[bytes | None, int, int | None]], origins: Sequence[Origin] | None = None
     ) -> tuple[list[Event], list[tuple[int, RecordError]]]:
-        """The events of a batch of (value, offset, record time), and (index in the batch, error) of what failed."""
+        """The events of a batch of (value, offset, record time), and (index in the batch, error) of what failed.
+
+        `origins`: the same records with key and headers, for mappings that read those.
+        """
         events: list[Event] = []
         errors: list[tuple[int, RecordError]] = []
         if self._mapping is None:
             self._read_canonical(records, events, errors)
         else:
             for index, record in enumerate(records):
-                self._read_one(index, record, events, errors)
+                self._read_one(index, record, events, errors, None if origins is None else origins[index])
         return events, errors
 
     def _read_canonical(
@@ -170,10 +191,11 @@ class Ingest:
         record: tuple[bytes | None, int, int | None],
         events: list[Event],
         errors: list[tuple[int, RecordError]],
+        origin: Origin | None = None,
     ) -> None:
         value, offset, record_time = record
         try:
-            events += self.read_all(value, offset=offset, record_time=record_time)
+            events += self.read_all(value, offset=offset, record_time=record_time, origin=origin)
         except RecordError as error:
             errors.append((index, error))
 

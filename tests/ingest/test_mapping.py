@@ -24,7 +24,7 @@ ROW = {
 
 
 def test_the_presets_are_there_and_load() -> None:
-    assert preset_names() == ["canonical", "retailrocket"]
+    assert {"canonical", "retailrocket", "otto", "segment"} <= set(preset_names())
     assert load_mapping("canonical").identity
     assert load_mapping("retailrocket").description
 
@@ -44,6 +44,20 @@ def test_retailrocket_rows_become_shop_events(sent: str, type_: str) -> None:
     assert event.items == [{"product_id": "355908"}]
     assert event.order_id is None
     assert event.record_time == event.time
+
+
+def test_an_otto_session_is_an_event_for_each_of_its_events() -> None:
+    events = Ingest(load_mapping("otto")).read_row(
+        {"session": 7, "events": [{"aid": 1, "ts": 1659304800025, "type": "clicks"},
+                                  {"aid": 2, "ts": 1659304904511, "type": "orders"}]},
+        offset=4,
+    )  # fmt: skip
+    found = [(event.type, event.user, event.time, event.items, event.offset) for event in events]
+    assert found == [
+        ("product_viewed", "7", 1659304800025, [{"product_id": "1"}], 4),
+        ("order_completed", "7", 1659304904511, [{"product_id": "2"}], 4),
+    ]
+    assert len({event.id for event in events}) == 2
 
 
 def test_equal_rows_are_the_same_event() -> None:
@@ -103,7 +117,7 @@ def test_all_errors_of_a_mapping_are_told_with_their_places() -> None:
     with pytest.raises(DefinitionError) as caught:
         parse_mapping(source, "m.yaml")
     places = [str(problem).split(": ")[0] for problem in caught.value.problems]
-    assert places == ["m.yaml:1:1", "m.yaml:3:3", "m.yaml:3:3", "m.yaml:4:24", "m.yaml:5:24", "m.yaml:5:36"]
+    assert places == ["m.yaml:1:1", "m.yaml:3:3", "m.yaml:4:24", "m.yaml:5:24", "m.yaml:5:47"]
     assert "did you mean `ms`?" in str(caught.value)
 
 
@@ -115,7 +129,7 @@ def test_what_is_no_mapping_is_an_error(source: str) -> None:
 
 def test_a_mapping_file_is_found_by_path(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("event: {type: t, time: at}", encoding="utf-8")
+    file.write_text("event: {type: t, time: at, user_id: who}", encoding="utf-8")
     assert load_mapping(file).name == "mine"
     assert is_mapping(file.read_text(encoding="utf-8"))
     assert not is_mapping("version: 1\nevents: {}")

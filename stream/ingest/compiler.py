@@ -1,0 +1,466 @@
+"""A mapping → one Python function.
+
+A template of thirty fields read by thirty little functions costs several microseconds an event in calls alone. So the
+parts are written out as the statements that somebody would write by hand, compiled once, and run as they are:
+
+    p1 = row.get('properties')
+    if type(p1) is not dict: p1 = EMPTY
+    v2 = p1.get('order_id')
+    if v2 == '': v2 = None
+    if v2 is not None: e3['order_id'] = v2
+
+Names and constants of the mapping get into the text by `repr` or as names of the namespace, never as they stand.
+
+A *scope* is what paths start from: the record, or the item of a loop. An object that several paths step through is
+looked up once per scope, at its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from uuid import uuid5
+
+from stream.errors import RecordError
+from stream.identifiers import NAMESPACE
+from stream.ingest.numbers import number_or_same
+from stream.ingest.origin import read_header, read_key
+from stream.ingest.parts import (
+    ABSENT,
+    Body,
+    Build,
+    Choose,
+    Condition,
+    Constant,
+    Field,
+    First,
+    ForEach,
+    Items,
+    Listing,
+    Merge,
+    Part,
+    Read,
+    Template,
+    Test,
+    Unique,
+)
+from stream.ingest.paths import Path, Step
+from stream.ingest.transforms import Transform, text, text_or_same
+
+TEXTS = frozenset({"id", "user_id", "anonymous_id", "session_id", "order_id", "product_id"})
+"""Fields whose numbers become text: ids are text, and sources disagree about that."""
+NUMBERS = frozenset({"value", "price", "quantity", "lat", "lon"})
+"""Fields whose digits in text become numbers: a table has nothing but text."""
+MAX_EVENTS = 10_000
+"""Events of one record: more is an attack, or a file that was sent as one record."""
+
+Apply = Callable[..., list[dict[str, Any]]]
+
+
+def compile_body(body: Body, decode: Iterable[tuple[str, tuple[Transform, ...]]] = ()) -> Apply:
+    """The function (row, origin=None, timestamp=None) → canonical rows; it raises RecordError.
+
+    `decode`: fields of the record and the transforms that they go through before any path is read.
+    """
+    return _Writer().function(body, decode)
+
+
+class _Scope:
+    """Where paths start; `lines` is the place at its beginning where what it looks up once is written."""
+
+    def __init__(
+        self, item: str, lines: list[Any], indent: int, around: _Scope | None, same: _Scope | None
+    ) -> None:
+        self.item = item
+        self.lines = lines
+        self.indent = indent
+        self.around = around
+        """The scope of the item around this one."""
+        self.same = same
+        """A scope of the same item that began before: what it has looked up holds here."""
+        self.known: dict[tuple[Step, ...], str] = {}
+
+    def find(self, steps: tuple[Step, ...]) -> str | None:
+        found = self.known.get(steps)
+        return found if found is not None or self.same is None else self.same.find(steps)
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self._names: dict[str, Any] = {
+            "EMPTY": {}, "AT": _at, "TEXT": text_or_same, "NUMBER": number_or_same, "PLAIN": text,
+            "HEADER": read_header, "KEY": read_key, "ERROR": RecordError, "ITEMS": _items, "OWN": _own_items,
+            "BESIDE": _beside, "UNIQUE": _unique, "LOOK": _look, "NONE_FITS": _none_fits, "TOO_MANY": _too_many,
+            "DECODE": _decode,
+        }  # fmt: skip
+        self._lines: list[Any] = []
+        self._indent = 1
+        self._count = 0
+
+    def function(self, body: Body, decode: Iterable[tuple[str, tuple[Transform, ...]]]) -> Apply:
+        self._put("out = []")
+        decode = tuple(decode)
+        if decode:
+            self._put("if type(row) is dict:")
+            self._put(f" row = DECODE(row, {self._name('d', decode)})")
+        scope = self._open("row", None, None)
+        self._body(body, scope, "return out")
+        self._put("return out")
+        source = "def apply(row, origin=None, timestamp=None):\n" + "".join(_flat(self._lines))
+        exec(compile(source, "<mapping>", "exec"), self._names)
+        apply: Apply = self._names["apply"]
+        return apply
+
+    # text
+
+    def _put(self, line: str) -> None:
+        self._lines.append(f"{' ' * self._indent}{line}\n")
+
+    def _new(self, letter: str) -> str:
+        self._count += 1
+        return f"{letter}{self._count}"
+
+    def _name(self, letter: str, value: Any) -> str:
+        """A name of the namespace for a value."""
+        name = self._new(letter.upper())
+        self._names[name] = value
+        return name
+
+    def _open(self, item: str, around: _Scope | None, same: _Scope | None) -> _Scope:
+        lines: list[Any] = []
+        self._lines.append(lines)
+        return _Scope(item, lines, self._indent, around, same)
+
+    # paths
+
+    def _raw(self, path: Path, scope: _Scope) -> str:
+        """An expression for what stands at a path, "" and all."""
+        if path.root == "headers":
+            return f"HEADER(origin, {path.steps[0]!r})"
+        if path.root == "key":
+            return "KEY(origin)"
+        if path.root == "timestamp":
+            return "timestamp"
+        start = scope
+        if path.root == "record":
+            while start.around is not None:
+                start = start.around
+        for _ in range(path.up):
+            assert start.around is not None
+            start = start.around
+        return self._node(path.steps, start)
+
+    def _node(self, steps: tuple[Step, ...], scope: _Scope) -> str:
+        if not steps:
+            return scope.item
+        *before, step = steps
+        if isinstance(step, int):
+            return f"AT({self._node(tuple(before), scope)}, {step})"
+        return f"{self._object(tuple(before), scope)}.get({step!r})"
+
+    def _object(self, steps: tuple[Step, ...], scope: _Scope) -> str:
+        """The name of what stands there if it is an object, else of an empty one."""
+        known = scope.find(steps)
+        if known is not None:
+            return known
+        value = self._node(steps, scope)
+        name = self._new("p")
+        space = " " * scope.indent
+        scope.lines.append(f"{space}{name} = {value}\n{space}if type({name}) is not dict: {name} = EMPTY\n")
+        scope.known[steps] = name
+        return name
+
+    # parts: each writes what it needs and returns the name of its value, None where there is nothing
+
+    def _part(self, part: Part, scope: _Scope) -> str:
+        if isinstance(part, Constant):
+            return self._name("c", part.value)
+        if isinstance(part, Read):
+            return self._read(part.path, scope)
+        if isinstance(part, Field):
+            return self._field(part, scope)
+        if isinstance(part, First):
+            return self._first(part, scope)
+        if isinstance(part, Template):
+            return self._template(part, scope)
+        if isinstance(part, Unique):
+            value = self._new("v")
+            parts = [self._part(each, scope) for each in part.parts]
+            self._put(f"{value} = UNIQUE({', '.join(parts)})")
+            return value
+        if isinstance(part, Choose):
+            return self._choose(part, scope)
+        if isinstance(part, Build):
+            value = self._build(part, scope)
+            self._put(f"if not {value}: {value} = None")
+            return value
+        if isinstance(part, Merge):
+            return self._merge(part, scope)
+        if isinstance(part, Listing):
+            value = self._new("l")
+            self._put(f"{value} = []")
+            for each in part.parts:
+                item = self._part(each, scope)
+                self._put(f"if {item} is not None: {value}.append({item})")
+            self._put(f"if not {value}: {value} = None")
+            return value
+        return self._for_each(part, scope)
+
+    def _read(self, path: Path, scope: _Scope) -> str:
+        expression = self._raw(path, scope)
+        value = self._new("v")
+        self._put(f"{value} = {expression}")
+        self._put(f"if {value} == '': {value} = None")
+        return value
+
+    def _first(self, part: First, scope: _Scope) -> str:
+        value = self._new("v")
+        indent = self._indent
+        for index, each in enumerate(part.parts):
+            inner = self._part(each, scope)
+            self._put(f"{value} = {inner}")
+            if index < len(part.parts) - 1:
+                self._put(f"if {value} is None:")
+                self._indent += 1
+        self._indent = indent
+        return value
+
+    def _template(self, part: Template, scope: _Scope) -> str:
+        value = self._new("v")
+        named = [piece if isinstance(piece, str) else (self._part(piece, scope),) for piece in part.pieces]
+        names = [piece[0] for piece in named if isinstance(piece, tuple)]
+        present = " and ".join(f"{name} is not None" for name in names) or "True"
+        text_ = " + ".join(repr(piece) if isinstance(piece, str) else f"PLAIN({piece[0]})" for piece in named)
+        self._put(f"{value} = None")
+        self._put(f"if {present}:")
+        self._put(f" try: {value} = {text_ or repr('')}")
+        self._put(
+            " except ValueError as error: raise ERROR('bad_row', f'$: in a template: {error}') from None"
+        )
+        return value
+
+    def _field(self, field: Field, scope: _Scope) -> str:
+        inner = self._part(field.source, scope)
+        value = self._new("v")
+        self._put(f"{value} = {inner}")
+        message = self._name("m", f"$.{field.label}: ")
+        if field.transforms:
+            self._put(f"if {value} is not None:")
+            self._put(" try:")
+            for index, transform in enumerate(field.transforms):
+                call = f"{value} = {self._name('t', transform)}({value})"
+                self._put(f"  {'if ' + value + ' is not None: ' if index else ''}{call}")
+            self._refuse(field.reason, message)
+        if field.sent is not None and field.received is not None:
+            self._correct(value, field, scope, message)
+        if field.table is not None:
+            table = self._name("d", dict(field.table))
+            if field.otherwise is ABSENT:
+                self._put(f"if type({value}) is str: {value} = {table}.get({value}, {value})")
+                self._put(f"elif {value} is not None: {value} = LOOK({table}, {value}, {value})")
+            else:
+                otherwise = self._name("c", field.otherwise)
+                self._put(f"if {value} is not None: {value} = LOOK({table}, {value}, {otherwise})")
+        if field.default is not None:
+            self._put(f"if {value} is None: {value} = {self._name('c', field.default)}")
+        return value
+
+    def _correct(self, value: str, field: Field, scope: _Scope, message: str) -> None:
+        """received − (sent − time): the device's own clock tells only how long before sending it happened."""
+        assert field.sent is not None
+        assert field.received is not None
+        sent, received = self._part(field.sent, scope), self._part(field.received, scope)
+        self._put(f"if {value} is not None and {sent} is not None and {received} is not None:")
+        self._put(f" try: {value} = {received} - ({sent} - {value})")
+        self._put(
+            f" except TypeError: raise ERROR({field.reason!r}, {message} + 'times need `as:` here') from None"
+        )
+
+    def _refuse(self, reason: str, message: str) -> None:
+        self._put(f" except ValueError as error: raise ERROR({reason!r}, {message} + str(error)) from None")
+
+    def _choose(self, part: Choose, scope: _Scope) -> str:
+        value = self._new("v")
+        self._put(f"if {self._condition(part.when, scope)}:")
+        self._indent += 1
+        self._put(f"{value} = {self._part(part.then, scope)}")
+        self._indent -= 1
+        self._put("else:")
+        self._indent += 1
+        self._put(f"{value} = {'None' if part.otherwise is None else self._part(part.otherwise, scope)}")
+        self._indent -= 1
+        return value
+
+    def _build(self, part: Build, scope: _Scope) -> str:
+        value = self._new("o")
+        self._put(f"{value} = {{}}")
+        for name, each in part.entries:
+            inner = self._part(each, scope)
+            self._put(f"if {inner} is not None:")
+            if name in TEXTS:
+                self._put(f" {value}[{name!r}] = {inner} if type({inner}) is str else TEXT({inner})")
+            elif name in NUMBERS:
+                self._put(f" {value}[{name!r}] = NUMBER({inner}) if type({inner}) is str else {inner}")
+            else:
+                self._put(f" {value}[{name!r}] = {inner}")
+        return value
+
+    def _merge(self, part: Merge, scope: _Scope) -> str:
+        value = self._new("o")
+        self._put(f"{value} = {{}}")
+        for each in part.parts:
+            inner = self._part(each, scope)
+            self._put(f"if type({inner}) is dict: {value}.update({inner})")
+        self._put(f"if not {value}: {value} = None")
+        return value
+
+    def _for_each(self, part: ForEach, scope: _Scope) -> str:
+        value, item = self._new("l"), self._new("i")
+        items = self._items(part.items, scope, "OWN")
+        self._put(f"{value} = []")
+        self._put(f"for {item} in {items}:")
+        self._indent += 1
+        inner = self._open(item, scope, None)
+        if part.match is not None:
+            self._put(f"if not ({self._condition(part.match, inner)}): continue")
+        if part.drop is not None:
+            self._put(f"if {self._condition(part.drop, inner)}: continue")
+        made = self._part(part.part, inner)
+        self._put(f"if {made} is not None: {value}.append({made})")
+        self._indent -= 1
+        self._put(f"if not {value}: {value} = None")
+        return value
+
+    def _items(self, items: Items, scope: _Scope, read: str) -> str:
+        if items.path is not None:
+            return f"{read}({self._raw(items.path, scope)}, {items.path.text!r})"
+        lists = ", ".join(f"({name!r}, {self._raw(path, scope)})" for name, path in items.beside)
+        return f"BESIDE(({lists},))"
+
+    # conditions
+
+    def _condition(self, condition: Condition, scope: _Scope) -> str:
+        """An expression; what it reads is looked up before."""
+        if not isinstance(condition, Test):
+            parts = [self._condition(each, scope) for each in condition.conditions]
+            joined = (" and " if condition.of == "all" else " or ").join(parts)
+            return f"({joined or str(condition.of == 'all')})"
+        value = self._raw(condition.path, scope)
+        if condition.words is not None:
+            if len(condition.words) == 1:
+                return f"{value} == {next(iter(condition.words))!r}"
+            name = self._new("w")
+            return f"type({name} := {value}) is str and {name} in {self._name('s', condition.words)}"
+        return f"{self._name('q', condition.holds)}({value})"
+
+    # events
+
+    def _body(self, body: Body, scope: _Scope, skip: str) -> None:
+        indent = self._indent
+        for items in body.each:
+            item = self._new("i")
+            self._put(f"for {item} in {self._items(items, scope, 'ITEMS')}:")
+            self._indent += 1
+            scope, skip = self._open(item, scope, None), "continue"
+        if body.drop is not None:
+            self._put(f"if {self._condition(body.drop, scope)}: {skip}")
+        for case in body.cases:
+            self._put(f"if {self._condition(case.match, scope) if case.match is not None else 'True'}:")
+            self._indent += 1
+            inner = self._open(scope.item, scope.around, scope)
+            self._body(case, inner, skip)
+            self._put(skip)
+            self._indent -= 1
+        if body.cases:
+            self._put("NONE_FITS()")
+        if body.event is not None:
+            self._put(f"out.append({self._build(body.event, scope)})")
+            if indent != self._indent:
+                self._put(f"if len(out) > {MAX_EVENTS}: TOO_MANY()")
+        self._indent = indent
+
+
+def _flat(lines: list[Any]) -> list[str]:
+    found: list[str] = []
+    for line in lines:
+        if isinstance(line, list):
+            found += _flat(line)
+        else:
+            found.append(line)
+    return found
+
+
+# what the compiled function calls
+
+
+def _decode(row: dict[str, Any], fields: tuple[tuple[str, tuple[Transform, ...]], ...]) -> dict[str, Any]:
+    decoded = dict(row)
+    for name, transforms in fields:
+        value = row.get(name)
+        try:
+            for transform in transforms:
+                if value is None or value == "":
+                    break
+                value = transform(value)
+        except ValueError as error:
+            raise RecordError("bad_row", f"$.{name}: {error}") from None
+        decoded[name] = value
+    return decoded
+
+
+def _at(value: Any, index: int) -> Any:
+    if type(value) is list:
+        return value[index] if -len(value) <= index < len(value) else None
+    return value.get(str(index)) if type(value) is dict else None
+
+
+def _own_items(value: Any, _path: str) -> Any:
+    """The items of a list inside an event; what is neither list nor object is none of them."""
+    if type(value) is list:
+        return value
+    return (value,) if type(value) is dict else ()
+
+
+def _items(value: Any, path: str) -> Any:
+    if type(value) is list:
+        return value
+    if type(value) is dict:
+        return (value,)
+    what = "nothing" if value is None or value == "" else f"{str(value)[:40]!r}"
+    raise RecordError("bad_row", f"$.{path}: expected a list to make events of, not {what}")
+
+
+def _beside(lists: tuple[tuple[str, Any], ...]) -> list[dict[str, Any]]:
+    """Lists side by side → objects; RecordError if their lengths differ."""
+    columns = {name: value if type(value) is list else [] for name, value in lists}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+        raise RecordError("bad_row", f"$: lists side by side must be of one length, and {told}")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _unique(*parts: Any) -> str | None:
+    if all(part is None for part in parts):
+        return None
+    try:
+        return str(uuid5(NAMESPACE, "\n".join("" if part is None else text(part) for part in parts)))
+    except (ValueError, UnicodeEncodeError) as error:
+        raise RecordError("bad_id", f"$: an id is made of text and numbers: {error}") from None
+
+
+def _look(table: Mapping[str, Any], value: Any, otherwise: Any) -> Any:
+    """A value in a table whose keys are texts: `true` and 7 are found under their text."""
+    if isinstance(value, bool):
+        return table.get("true" if value else "false", otherwise)
+    if isinstance(value, (str, int, float)):
+        return table.get(text_or_same(value), otherwise)
+    return otherwise
+
+
+def _none_fits() -> None:
+    raise RecordError("no_match", "$: no case of the mapping matches the record")
+
+
+def _too_many() -> None:
+    raise RecordError("too_large", f"$: more than {MAX_EVENTS} events in one record")
