@@ -236,6 +236,14 @@ def test_every_setting_has_a_meaning_a_variable_of_its_own_and_can_be_set_by_it(
         assert load_settings(None, {setting.variable: text.strip("'")}) == load_settings(), setting.key
 
 
+def test_a_token_is_nowhere_shown(tmp_path: Path) -> None:
+    settings = load_settings(None, {"SEGSTREAM_HTTP_TOKEN": " s3cret\n"})
+    assert settings.http.token == "s3cret"
+    assert "s3cret" not in describe(settings)
+    assert "********" in describe(settings)
+    assert "s3cret" not in repr(settings)
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load_settings().app = "other"  # type: ignore[misc]

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import yaml
 
+from stream.config.kinds import MASK
 from stream.config.settings import CLIENT, REFERENCE, Settings
 
-MASK: Final = "********"
 _SECRET_WORDS: Final = ("password", "secret", "token", "credential", "passphrase", "jaas")
 
 

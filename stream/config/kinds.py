@@ -93,6 +93,8 @@ def choice(*options: str) -> Parser:
     return parse
 
 
+MASK: Final = "********"
+
 TEXT: Final = Kind(_text)
 PATH: Final = Kind(_text)
 PATHS: Final = Kind(_texts, list)
@@ -101,6 +103,8 @@ DURATION: Final = Kind(_duration, _show_duration)
 DURATION_OR_OFF: Final = Kind(_duration_or_off, _show_duration)
 """Off is None."""
 BYTES: Final = Kind(_byte_size, _show_byte_size)
+SECRET: Final = Kind(str.strip, lambda value: MASK if value else "")
+"""Text that is never shown; empty where there is none."""
 ANYTHING: Final = Kind(yaml.safe_load)
 """A section that is handed on unread."""
 

@@ -13,6 +13,7 @@ from stream.config.kinds import (
     DURATION_OR_OFF,
     PATH,
     PATHS,
+    SECRET,
     TEXT,
     Kind,
     choice,
@@ -27,7 +28,7 @@ def setting(kind: Kind, default: Any = MISSING, *, doc: str) -> Any:
     metadata = {"kind": kind, "doc": doc}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), repr=False, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(default=default, repr=kind is not SECRET, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,9 @@ class HttpSettings:
 
     host: str = setting(TEXT, "127.0.0.1", doc="address to bind; `0.0.0.0` for all")
     port: int = setting(Kind(integer(0, 65_535)), 6066, doc="port; 0 takes a free one")
+    token: str = setting(
+        SECRET, "", doc="if set, asked for as `Authorization: Bearer …` by all but `/live` and `/ready`"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,11 @@ class LogSettings:
     )
     format: str = setting(
         Kind(choice("auto", "console", "json")), "auto", doc="console, json, or auto: console on a terminal"
+    )
+    users: str = setting(
+        Kind(choice("plain", "hashed")),
+        "plain",
+        doc="how user ids stand in messages: plain, or hashed (the first 16 digits of their SHA-256)",
     )
 
 

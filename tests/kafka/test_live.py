@@ -161,8 +161,26 @@ def test_what_http_says(make: Make) -> None:
     worker.wait_ready()
     status, text = worker.get("/live")
     assert (status, json.loads(text)) == (200, {"live": True})
+    assert (deployment.state.stat().st_mode & 0o777) == 0o700
+    started = worker.tail()
+    for told in (
+        "segstream",
+        "plain Python",
+        "definitions",
+        deployment.settings.topics.events,
+        "partitions=4",
+    ):
+        assert told in started or told.replace("=", '": ') in started, told
     status, text = worker.get("/ready")
-    assert (status, json.loads(text)) == (200, {"ready": True, "partitions": [0, 1, 2, 3], "firing": []})
+    assert (status, json.loads(text)) == (
+        200,
+        {
+            "ready": True,
+            "state": "serving",
+            "partitions": [0, 1, 2, 3],
+            "firing": [],
+        },
+    )
     worker.wait(lambda: worker.metric("segstream_consumer_lag_records") == 0, "setting gauges")
     status, text = worker.get("/metrics")
     assert status == 200

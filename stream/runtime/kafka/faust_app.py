@@ -8,6 +8,8 @@ changelog, and the next start goes on from there.
 from __future__ import annotations
 
 import gc
+import logging
+import os
 import socket
 import sys
 from importlib.metadata import version
@@ -16,20 +18,22 @@ from typing import TYPE_CHECKING, Any
 import faust
 from faust.app.base import BootStrategy
 from faust.types import TP
-from faust.web import Request, Response, View
 from mode.supervisors import CrashingSupervisor
 
+from stream.compiled import describe_engine
 from stream.config import Settings
 from stream.errors import SegstreamError
 from stream.ingest import Ingest
-from stream.metrics import CONTENT_TYPE
 from stream.runtime.kafka.connection import aiokafka_options, group_options
+from stream.runtime.kafka.http import guard, serve
 from stream.runtime.kafka.journal import quiet_libraries, set_up_logging
 from stream.runtime.kafka.transport import BatchSchema, BatchTransport
 from stream.runtime.kafka.worker import Worker
 
 if TYPE_CHECKING:
     from stream.engine import Engine
+
+log = logging.getLogger("stream.start")
 
 _BUFFERED_BATCHES = 4
 
@@ -47,6 +51,7 @@ class App(faust.App):
 
     worker: Worker
     settings: Settings
+    definitions_hash: str
 
     async def on_first_start(self) -> None:
         await super().on_first_start()
@@ -57,6 +62,11 @@ class App(faust.App):
         except SegstreamError as error:
             self.worker.failure = error
             raise
+        log.info(
+            "segstream %s, engine %s, definitions %s",
+            *(version("segstream"), describe_engine(), self.definitions_hash),
+            extra={"app": self.settings.app, **self.worker.describe()},
+        )
 
     async def on_stop(self) -> None:
         await self.worker.stop()
@@ -89,9 +99,13 @@ def assemble(settings: Settings, engine: Engine, ingest: Ingest, definitions_has
         web_stats_enabled=False,
         web_graph_enabled=False,
         worker_redirect_stdouts=False,
+        web_application_options={"middlewares": [guard(settings.http.token)]}
+        if settings.http.token
+        else None,
         store="memory://",
     )
     app.settings = settings
+    app.definitions_hash = definitions_hash
 
     async def failed(error: BaseException) -> None:
         await app.crash(error)
@@ -122,7 +136,7 @@ def assemble(settings: Settings, engine: Engine, ingest: Ingest, definitions_has
         worker.ends = consumer.ends
         await worker.assign(tp.partition for tp in consumer.assignment() if tp.topic == topic_name)
 
-    _serve(app, worker)
+    serve(app)
     return app
 
 
@@ -131,28 +145,6 @@ def _free_port(host: str) -> int:
     with socket.create_server((host, 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
-
-
-def _serve(app: App, worker: Worker) -> None:
-    @app.page("/metrics")
-    async def metrics(self: View, request: Request) -> Response:
-        return self.bytes(worker.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
-
-    @app.page("/live")
-    async def live(self: View, request: Request) -> Response:
-        return self.json({"live": worker.live}, status=200 if worker.live else 503)
-
-    @app.page("/ready")
-    async def ready(self: View, request: Request) -> Response:
-        owned = worker.owned
-        state = {
-            "ready": worker.ready,
-            "partitions": sorted(owned),
-            "firing": sorted(
-                number for number, each in owned.items() if each.more
-            ),  # timers below the watermark
-        }
-        return self.json(state, status=200 if worker.ready else 503)
 
 
 def spare_the_collector() -> None:
@@ -165,6 +157,7 @@ def spare_the_collector() -> None:
 def execute(app: App) -> int:
     """Runs a worker's app until it is told to stop."""
     set_up_logging(app.settings.log)
+    os.umask(0o077)  # the state is personal data: what is written here is for this user alone
     worker = app.Worker(override_logging=False, quiet=True, stdout=sys.stderr)
     worker.spinner = None
     try:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,6 +53,17 @@ MAX_STORE_AGE_MS = 12 * 3_600_000
 """A store written longer ago is not trusted: half of `delete.retention.ms` (24 h) of the log's tombstones."""
 
 OpenStore = Callable[[int], Store]
+
+
+def keep_private(folder: Path) -> None:
+    """Makes the folder of the state, for this user alone. One that others may read is told of, not changed."""
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        if folder.stat().st_mode & stat.S_IRWXO:
+            log.warning("%s may be read by everybody on this machine, and holds personal data", folder)
+    except OSError as error:
+        raise OperatorError(f"the state cannot be kept in {folder}: {error.strerror}") from error
 
 
 def open_rocks(folder: Path, memory: Memory) -> OpenStore:

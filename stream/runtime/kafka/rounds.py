@@ -32,6 +32,7 @@ from stream.events import Event
 from stream.ingest import DeadLetter, Ingest
 from stream.metrics import Metrics
 from stream.runtime.kafka.changelog import Pending, encode
+from stream.runtime.kafka.journal import name_user
 from stream.runtime.kafka.owned import Arrived, Draft, Owned
 from stream.runtime.kafka.publish import Publisher
 from stream.runtime.kafka.raw import Fetched, RawRecord
@@ -233,10 +234,11 @@ class Rounds:
             records = [by_offset[event.offset] for event in events]
         for event, record in zip(events, records, strict=True):
             if event.user and event.user.encode() != record.key:
+                key, user = name_user(record.key), name_user(event.user)
                 raise OperatorError(
-                    f"{self._topic}-{owned.number}, offset {record.offset}: the record's key is {record.key!r} and its "
-                    f"user is {event.user!r}. A user's events must lie in one partition: produce with the user "
-                    "(`user_id`, else `anonymous_id`) as key, or into a topic of one partition"
+                    f"{self._topic}-{owned.number}, offset {record.offset}: the record's key is {key} and its user is "
+                    f"{user}. A user's events must lie in one partition: produce with the user (`user_id`, else "
+                    "`anonymous_id`) as key, or into a topic of one partition"
                 )
 
     def _tick(self, owned: Owned) -> None:

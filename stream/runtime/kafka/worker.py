@@ -30,7 +30,7 @@ from stream.runtime.kafka.failures import kind_of, note_failure, read_failures
 from stream.runtime.kafka.gauges import set_gauges
 from stream.runtime.kafka.owned import Owned
 from stream.runtime.kafka.raw import Fetched, SeenEnd
-from stream.runtime.kafka.restore import Restored, Restorer, open_rocks
+from stream.runtime.kafka.restore import Restored, Restorer, keep_private, open_rocks
 from stream.runtime.kafka.rounds import Rounds
 from stream.state.rocks import Memory
 
@@ -43,6 +43,12 @@ _TICK_SECONDS = 0.1
 _STUCK_SECONDS = 300.0
 """A round that waits for Kafka longer is reported by /live."""
 _GAUGE_SECONDS = 1.0
+_SILENT_SECONDS = 15.0
+"""Fetches are answered every tenth of a second: a worker that waits longer for one does not serve."""
+_DRAIN_SECONDS = 15.0
+"""How long a worker that is told to stop waits for the acknowledgement of what it has decided. What is not acknowledged
+by then is not lost: the next start goes on from the log."""
+_CLOSE_SECONDS = 5.0
 
 
 class Worker:
@@ -74,6 +80,8 @@ class Worker:
         self._producers: list[AIOKafkaProducer] = []
         self._rounds: Rounds | None = None
         self._ready = False
+        self._stopping = False
+        self._resumed = 0.0
         for kind, count in read_failures(Path(settings.state_dir)).items():
             self.metrics.failures.labels(kind).inc(count)
 
@@ -81,6 +89,7 @@ class Worker:
 
     async def start(self) -> None:
         """Connects the producers and looks at the topics; OperatorError if something is missing."""
+        keep_private(Path(self.settings.state_dir))
         self._log_producer = self._producer(changelog.MAX_BATCH_BYTES)
         self._output_producer = self._producer(publish.MAX_BATCH_BYTES)
         for producer in (self._log_producer, self._output_producer):
@@ -107,10 +116,18 @@ class Worker:
         self._ticker = asyncio.create_task(self._tick())
 
     async def stop(self) -> None:
-        """Finishes the rounds unless the worker failed, then closes the stores."""
+        """Finishes the rounds unless the worker failed, then closes the stores. Takes no longer than its bounds."""
+        self._stopping = True
         self.ready = False
         if self.failure is None:
-            await self.revoke()
+            try:
+                await asyncio.wait_for(self.revoke(), _DRAIN_SECONDS)
+            except TimeoutError:
+                log.warning(
+                    "Kafka has not acknowledged what was decided within %.0f s: stopping all the same, the next start "
+                    "goes on from the changelog",
+                    _DRAIN_SECONDS,
+                )
         if self._ticker is not None:
             self._ticker.cancel()
         if self._rounds is not None:
@@ -118,8 +135,10 @@ class Worker:
         for owned in self._owned.values():
             owned.store.close()
         self._owned = {}
-        for producer in self._producers:
-            await producer.stop()
+        closing = [asyncio.wait_for(producer.stop(), _CLOSE_SECONDS) for producer in self._producers]
+        for outcome in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.warning("a producer did not close: %r", outcome)
         self._producers = []
 
     async def fail(self, error: BaseException) -> None:
@@ -135,13 +154,38 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Partitions are assigned and restored, and nothing is about to take them away."""
-        return self._ready
+        """Partitions are assigned and restored, nothing is about to take them away, and Kafka answers."""
+        return self._ready and self._silence() < _SILENT_SECONDS
 
     @ready.setter
     def ready(self, ready: bool) -> None:
         self._ready = ready
-        self.metrics.ready.set(int(ready))
+        self._resumed = time.time()
+
+    @property
+    def state(self) -> str:
+        """What it is doing, for people."""
+        if self.failure is not None:
+            return "failed"
+        if self._stopping:
+            return "stopping"
+        if self._assigning is not None:
+            return "restoring"
+        if self._ready:
+            silence = self._silence()
+            return "serving" if silence < _SILENT_SECONDS else f"no answer of Kafka for {silence:.0f} s"
+        return "waiting for partitions" if self._rounds is not None else "starting"
+
+    def describe(self) -> dict[str, Any]:
+        """What this worker reads and writes, for the log."""
+        topics = self.settings.topics
+        names = (topics.events, topics.changes, topics.members, topics.dead_letters, self._state_topic)
+        return {
+            "topics": ", ".join(names),
+            "partitions": self._partitions,
+            "state_dir": self.settings.state_dir,
+            "brokers": self.settings.kafka.brokers,
+        }
 
     @property
     def live(self) -> bool:
@@ -280,6 +324,13 @@ class Worker:
             )
 
     # helpers
+
+    def _silence(self) -> float:
+        """Seconds since Kafka last answered a fetch; 0 without partitions, which nobody fetches."""
+        if not self._owned:
+            return 0.0
+        answered = max((seen.instant for seen in self.ends.values()), default=0) / 1000
+        return time.time() - max(answered, self._resumed)
 
     async def _tick(self) -> None:
         """Lets the wall clock move time where nothing comes, and keeps the gauges."""
