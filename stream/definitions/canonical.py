@@ -33,6 +33,7 @@ from stream.definitions.model import (
     Test,
     Window,
 )
+from stream.definitions.sameness import asks_local_time
 from stream.events import stray_field
 
 
@@ -163,21 +164,6 @@ class Canon:
                 ]
             case Logic(operator=operator, operands=operands):
                 return [operator, *(self.expression(operand, in_where) for operand in operands)]
-
-
-def asks_local_time(where: Expression) -> bool:
-    """Whether a `where` asks what the wall clock showed at the event."""
-    match where:
-        case Call(function=function, arguments=arguments):
-            return function.startswith("local_") or any(map(asks_local_time, arguments))
-        case Arithmetic(left=left, right=right) | Comparison(left=left, right=right):
-            return asks_local_time(left) or asks_local_time(right)
-        case Membership(item=item, options=options):
-            return any(map(asks_local_time, (item, *options)))
-        case Logic(operands=operands):
-            return any(map(asks_local_time, operands))
-        case _:
-            return False
 
 
 def field_form(path: str) -> str:

@@ -191,11 +191,12 @@ class KindChecker:
             takes = takes if least == most else f"at least {takes}"
             self._problems.error(call.at, f"`{call.function}` takes {takes}, not {given}")
             return ANY
-        if scope.where == "line" and call.function.startswith("local_"):
+        local = call.function.startswith("local_") or call.function == "until_anniversary"
+        if scope.where == "line" and local:
             message = f"`{call.function}` asks about the event; say it outside of what is asked of its lines"
             self._problems.error(call.at, message)
-        elif scope.where != "user" and call.function in ("until_anniversary", "age"):
-            message = f"`{call.function}` asks about an instant; `where` sees only the event"
+        elif scope.where != "user" and call.function == "age":
+            message = "`age` asks about an instant; `where` sees only the event"
             self._problems.error(call.at, message)
         kinds = [self._kind(argument, scope) for argument in call.arguments]
         moving = any(kind.moving for kind in kinds)
@@ -222,7 +223,7 @@ class KindChecker:
                 return NUMBER
             case "until_anniversary":
                 self._date(call, kinds)
-                return Kind("duration", moving=True)
+                return Kind("duration", moving=scope.where == "user")
             case "age":
                 self._date(call, kinds)
                 return NUMBER

@@ -9,7 +9,16 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
-from stream.definitions.model import Feature, Selector
+from stream.definitions.model import (
+    Arithmetic,
+    Call,
+    Comparison,
+    Expression,
+    Feature,
+    Logic,
+    Membership,
+    Selector,
+)
 
 _NO_MEANING: Final = {"at", "text", "timezone"}
 
@@ -17,9 +26,12 @@ _NO_MEANING: Final = {"at", "text", "timezone"}
 def same_meaning(one: Any, other: Any) -> bool:
     """Whether two selectors, or two features, say the same wherever they stand; of anything else never."""
     if isinstance(one, Feature) and isinstance(other, Feature):
-        local = one.window.kind == "calendar" or one.aggregate == "days"
-        return _same(one, other) and (not local or one.timezone == other.timezone)
-    return isinstance(one, Selector) and _same(one, other)
+        local = one.window.kind == "calendar" or one.aggregate in ("days", "weeks", "months")
+    elif isinstance(one, Selector) and isinstance(other, Selector):
+        local = one.where is not None and asks_local_time(one.where)
+    else:
+        return False
+    return _same(one, other) and (not local or one.timezone == other.timezone)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -31,3 +43,19 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, tuple):
         return len(one) == len(other) and all(map(_same, one, other))
     return bool(one == other)
+
+
+def asks_local_time(where: Expression) -> bool:
+    """Whether a `where` asks what the wall clock showed at the event."""
+    match where:
+        case Call(function=function, arguments=arguments):
+            local = function.startswith("local_") or function == "until_anniversary"
+            return local or any(map(asks_local_time, arguments))
+        case Arithmetic(left=left, right=right) | Comparison(left=left, right=right):
+            return asks_local_time(left) or asks_local_time(right)
+        case Membership(item=item, options=options):
+            return any(map(asks_local_time, (item, *options)))
+        case Logic(operands=operands):
+            return any(map(asks_local_time, operands))
+        case _:
+            return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from math import asin, cos, radians, sin, sqrt
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -80,14 +80,18 @@ class UntilAnniversary(Value):
         born = calendar.parse_date(value)
         if born is None:
             return (None, 0, until)
-        today = calendar.to_local(instant, self._zone).date()
-        day = calendar.anniversary(born, today.year)
-        if day == today:
-            return (0, 0, min(until, calendar.midnight(today + timedelta(days=1), self._zone)))
-        if day < today:
-            day = calendar.anniversary(born, today.year + 1)
-        midnight = calendar.midnight(day, self._zone)
+        midnight = next_anniversary(born, instant, self._zone)
+        if midnight <= instant:
+            tomorrow = calendar.to_local(instant, self._zone).date() + timedelta(days=1)
+            return (0, 0, min(until, calendar.midnight(tomorrow, self._zone)))
         return (midnight - instant, -1, min(until, midnight))
+
+
+def next_anniversary(born: date, instant: int, zone: ZoneInfo) -> int:
+    """The local midnight with which the anniversary of a date begins: the next one, or today's."""
+    today = calendar.to_local(instant, zone).date()
+    day = calendar.anniversary(born, today.year)
+    return calendar.midnight(day if day >= today else calendar.anniversary(born, today.year + 1), zone)
 
 
 class Distance(Value):

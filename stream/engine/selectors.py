@@ -23,10 +23,10 @@ from stream.definitions.model import (
     Name,
     Selector,
 )
-from stream.engine.calendar import to_local
+from stream.engine.calendar import parse_date, to_local
 from stream.engine.cells import to_number
 from stream.engine.comparisons import OPERATORS, comparable
-from stream.engine.places import LOCAL_TIME, distance_km
+from stream.engine.places import LOCAL_TIME, distance_km, next_anniversary
 from stream.engine.values import NUMBERS
 from stream.events import Event, read_field
 
@@ -170,6 +170,8 @@ def _call(function: str, arguments: tuple[Expression, ...], scope: Scope) -> Ask
         show, zone = LOCAL_TIME[function], ZoneInfo(scope.timezone)
         return lambda event: show(to_local(event.time, zone))
     asks = [compile_expression(argument, scope) for argument in arguments]
+    if function == "until_anniversary":
+        return _until_anniversary(asks[0], ZoneInfo(scope.timezone))
     if function == "exists":
         return lambda event: asks[0](event) is not None
     if function == "coalesce":
@@ -187,6 +189,14 @@ def _call(function: str, arguments: tuple[Expression, ...], scope: Scope) -> Ask
     def ask(event: Any) -> Any:
         values = [to_number(ask(event)) for ask in asks]
         return None if None in values else apply(*values)
+
+    return ask
+
+
+def _until_anniversary(read_date: Ask, zone: ZoneInfo) -> Ask:
+    def ask(event: Any) -> int | None:
+        born = parse_date(read_date(event))
+        return None if born is None else max(0, next_anniversary(born, event.time, zone) - event.time)
 
     return ask
 

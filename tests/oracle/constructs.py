@@ -54,6 +54,7 @@ ALL = frozenset(
             "where local_hour",
             "where local_weekday",
             "where local_date",
+            "where until_anniversary",
             "type *",
             "type list",
         ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from datetime import date
 from fractions import Fraction
 from typing import Any
 
@@ -81,7 +80,7 @@ class Moment:
         values = [evaluate(arg, self) for arg in args]
         if function == "distance_km":
             return distance(*values) if all(map(is_number, values)) else UNKNOWN
-        birth = as_date(values[0])
+        birth = zones.as_date(values[0])
         if birth is None:
             return UNKNOWN
         if function == "until_anniversary":
@@ -299,15 +298,6 @@ def session(events: list[Event], gap: int, now: int) -> list[Event]:
 def micros(value: float) -> int:
     """A number as a whole multiple of 1e-6, ties to even."""
     return round(Fraction(value) * 10**6)
-
-
-def as_date(value: Any) -> date | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        return date.fromisoformat(value) if len(value) == 10 else None
-    except ValueError:
-        return None
 
 
 def distance(lat: float, lon: float, other_lat: float, other_lon: float) -> float:

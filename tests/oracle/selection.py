@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from tests.oracle.expressions import Node, evaluate
 from tests.oracle.language import Selector
 from tests.oracle.values import UNKNOWN, all_, any_, as_verdict, is_number
-from tests.oracle.zones import wall
+from tests.oracle.zones import as_date, until_anniversary, wall
 
 TEXTS = frozenset(
     ("id", "type", "user_id", "anonymous_id", "source", "channel", "session_id", "order_id", "currency")
@@ -89,6 +89,9 @@ class OfEvent:
     def call(self, function: str, args: tuple[Node, ...]) -> Any:
         if function in SHOWN:
             return SHOWN[function](wall(self.event.time, self.zone))
+        if function == "until_anniversary":
+            born = as_date(evaluate(args[0], self))
+            return UNKNOWN if born is None else until_anniversary(born, self.event.time, self.zone)
         of = args[0].args[0] if args[0].op == "name" else None
         if of != "items" or function not in ("any", "all", "sum", "count"):
             raise ValueError(f"{function} is not a function of `where`")

@@ -114,6 +114,10 @@ EVENTS: Raw = {
     },
     "odd": {"type": "*", "where": "not (props.size == 'M') or exists(value) and all(items, price >= 1)"},
     "by_day": {"type": "*", "where": "local_hour() >= 6 and local_hour() < 18 and local_weekday() != 7"},
+    "festive": {
+        "type": "*",
+        "where": "until_anniversary('2000-03-29') <= 2d or until_anniversary(traits.birthday) == 0",
+    },
     "dated": {"type": "*", "where": "local_date() >= '2026-03-29' or local_hour() == 2"},
 }
 PLAIN = ("view", "cart", "buy", "view", "cart", "buy", "big", "active")

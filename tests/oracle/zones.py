@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,3 +102,12 @@ def until_anniversary(birth: date, instant: int, zone: ZoneInfo) -> int:
 def age(birth: date, instant: int, zone: ZoneInfo) -> int:
     today = local_date(instant, zone)
     return today.year - birth.year - (today < anniversary(birth, today.year))
+
+
+def as_date(value: Any) -> date | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return date.fromisoformat(value) if len(value) == 10 else None
+    except ValueError:
+        return None
