@@ -157,11 +157,9 @@ class Ingest:
         decode, hours, seconds, millis = self._decode, _HOURS, _SECONDS, _MILLIS
         add = events.append
         limit = self._max_event_bytes
-        for index, record in enumerate(records):
-            value, offset, record_time = record
+        for index, (value, offset, record_time) in enumerate(records):
             if (
                 value
-                and record_time is not None
                 and len(value) <= limit
                 and value.isascii()
                 and not (len(value) > _TOO_SHORT_TO_BE_DEEP and _may_be_deep(value))
@@ -169,7 +167,7 @@ class Ingest:
                 try:
                     event = decode(value)
                     sent = event.time
-                    event.time = hours[sent[:14]] + seconds[sent[14:20]] + millis[sent[20:]]
+                    event.time = time = hours[sent[:14]] + seconds[sent[14:20]] + millis[sent[20:]]
                 except (msgspec.MsgspecError, KeyError, TypeError):
                     pass
                 else:
@@ -178,12 +176,14 @@ class Ingest:
                         user = event.anonymous_id
                     if type(type_) is type(user) is type(id_) is str and type_ and user and id_:
                         event.user = user
-                        event.record_time = record_time
+                        event.record_time = (
+                            _received(event.received_at, time) if record_time is None else record_time
+                        )
                         event.offset = offset
                         event.clamped = False
                         add(event)
                         continue
-            self._read_one(index, record, events, errors)
+            self._read_one(index, (value, offset, record_time), events, errors)
 
     def _read_one(
         self,

@@ -48,10 +48,15 @@ async def _read(address: str, tp: TopicPartition) -> None:
             batches = await asyncio.wait_for(consumer.getmany(tp, timeout_ms=500, max_records=4), 20)
             fetched += batches.values()
         assert [(each.start, each.next_offset) for each in fetched] == [(3, 7), (7, 10)]
+        assert [record.offset for each in fetched for record in each] == [3, 4, 5, 6, 7, 8, 9]
         record = fetched[0][0]
         assert type(record) is DefaultRecord
         assert (record.offset, record.timestamp, record.key, record.value) == (3, 1_003, b"k", b"v3")
         assert record.headers == [("n", b"3")]
+        for position, most, taken in ((9, 1, 1), (0, 10, 10), (0, 11, 10), (5, None, 5)):
+            seek(consumer, {tp: position})
+            (batch,) = (await consumer.getmany(tp, timeout_ms=5_000, max_records=most)).values()
+            assert (batch.start, len(batch), batch.next_offset) == (position, taken, position + taken)
         assert ends[tp].end == 10
         earlier = ends[tp].instant
         await asyncio.sleep(0.5)

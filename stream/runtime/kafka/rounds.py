@@ -25,6 +25,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from stream.errors import OperatorError
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 
 _SLICE = 8192
 """Records stepped at once: the longest that the event loop waits for the engine."""
+_ROW = attrgetter("value", "offset", "timestamp")
 _TIMERS = 1000
 """Users whose timers fire at once."""
 _WAITING = 2
@@ -204,12 +206,12 @@ class Rounds:
         if last:
             owned.draft.acknowledge.append(arrived.event)
             owned.arrived.popleft()
+            arrived.batch.clear()  # Faust keeps it until it has committed, which may be hundreds of thousands later
             self._room.set()
 
     def _apply(self, owned: Owned, records: list[RawRecord], next_offset: int) -> None:
         draft, state = owned.draft, owned.state
-        rows = [(record.value, record.offset, record.timestamp) for record in records]
-        events, errors = self._ingest.read_batch(rows)
+        events, errors = self._ingest.read_batch(map(_ROW, records))
         for index, error in errors:
             record = records[index]
             place = {"topic": self._topic, "partition": owned.number, "offset": record.offset}
