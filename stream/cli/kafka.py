@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from stream.cli.options import INSTANT, config_option, read_settings, stderr
+from stream.cli.options import INSTANT, config_option, read_settings, stderr, writing
+from stream.cli.progress import counting_progress, reading_progress
 from stream.cli.tables import counted
-from stream.ingest import load_mapping
+from stream.ingest import DeadLetter, load_mapping
 
-_TELL_SECONDS = 0.2
 topic_option = click.option(
     "--topic", metavar="TOPIC", help="Which.  [default: the events topic of the settings]"
 )
@@ -86,7 +84,7 @@ def record(config_file: str | None, topic: str | None, out: str, start: int | No
 
     settings = read_settings(config_file)
     topic = topic or settings.topics.events
-    with _counting() as progress:
+    with counting_progress(topic) as progress:
         done = record_topic(settings, topic, Path(out), start=start, stop=stop, progress=progress)
     stderr.print(f"{counted(done, 'record')} of {topic} in {out}", highlight=False)
 
@@ -105,6 +103,7 @@ def record(config_file: str | None, topic: str | None, out: str, start: int | No
     type=INSTANT,
     help="End with a clock_advanced in each partition: all that is due by then fires.",
 )
+@click.option("--dead-letters", metavar="FILE", help="Records that the mapping cannot read.")
 def produce(
     log: str,
     config_file: str | None,
@@ -113,36 +112,44 @@ def produce(
     rate: float | None,
     speed: float | None,
     close: int | None,
+    dead_letters: str | None,
 ) -> None:
     """Send a log to a topic; the Kafka timestamp is the recorded one, else received_at, else the event's time.
+
+    Recorded headers go along, and clock_advanced records go to every partition. What --mapping cannot read is counted
+    and left out.
 
     \b
     Example:
       segstream produce shop.jsonl --topic events --speed 60
     """
-    from stream.runtime.kafka.logs import produce as produce_log
+    from stream.runtime.kafka.produce import produce as produce_log
 
     settings = read_settings(config_file)
     topic = topic or settings.topics.events
     compiled = load_mapping(mapping) if mapping else None
-    with _counting() as progress:
-        done = produce_log(
-            settings, log, topic, mapping=compiled, rate=rate, speed=speed, close=close, progress=progress
+    with ExitStack() as files:
+        letters = files.enter_context(writing(dead_letters)) if dead_letters else None
+
+        def keep(letter: DeadLetter) -> None:
+            if letters is not None:
+                letters.write(letter.to_json() + b"\n")
+
+        progress = files.enter_context(reading_progress([log]))
+        produced = produce_log(
+            settings,
+            log,
+            topic,
+            mapping=compiled,
+            rate=rate,
+            speed=speed,
+            close=close,
+            on_dead_letter=keep,
+            on_warning=lambda told: stderr.print(f"warning: {told}", highlight=False, soft_wrap=True),
+            progress=progress,
         )
-    stderr.print(f"{counted(done, 'record')} of {log} in {topic}", highlight=False)
-
-
-@contextmanager
-def _counting() -> Iterator[Callable[[int], None]]:
-    """Shows on a terminal how many records were handled so far, and how fast."""
-    began = told = time.perf_counter()
-
-    def progress(done: int) -> None:
-        nonlocal told
-        now = time.perf_counter()
-        if now - told >= _TELL_SECONDS:
-            told = now
-            status.update(f"{counted(done, 'record')}, {done / (now - began):,.0f}/s")
-
-    with stderr.status("…") as status:
-        yield progress
+    told = f"{counted(produced.records, 'record')} of {log} in {topic}"
+    if produced.refused:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in produced.refused.most_common())
+        told += f"; {counted(produced.refused.total(), 'record')} left out ({reasons})"
+    stderr.print(told, highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from click.testing import CliRunner
 
 from stream.cli import main
 from stream.config import Settings
+from stream.ingest import DeadLetter
 from stream.runtime.kafka import logs as kafka_logs
+from stream.runtime.kafka import produce as kafka_produce
 from stream.runtime.kafka import topics as kafka_topics
 from stream.runtime.kafka.topics import Finding, TopicPlan
 from tests.cli.test_cli import run
@@ -53,35 +56,51 @@ def test_topics_tells_each_and_ends_with_1_on_errors(monkeypatch: pytest.MonkeyP
     assert result.stdout.count("as planned") == 4
 
 
-@pytest.mark.parametrize("command", ["record", "produce"])
-def test_record_and_produce_hand_over_what_was_asked(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    file = tmp_path / "segstream.yaml"
+    file.write_text("app: shop\ntopics: {events: clicks}\n", encoding="utf-8")
+    return file
+
+
+def test_record_hands_over_what_was_asked(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 
     def handle(settings: Settings, *what: Any, **options: Any) -> int:
-        options.pop("progress")(1)
+        options.pop("progress")(1, 1_200)
         asked.append((settings.app, *what, options))
         return 1_200
 
-    monkeypatch.setattr(kafka_logs, command, handle)
-    settings = tmp_path / "segstream.yaml"
-    settings.write_text("app: shop\ntopics: {events: clicks}\n", encoding="utf-8")
-    at = ["--config", str(settings)]
-    if command == "record":
-        arguments = [*at, "--out", "log.jsonl", "--from", "2026-11-21T12:00:00Z"]
-        expected: tuple[Any, ...] = (
-            "shop",
-            "clicks",
-            Path("log.jsonl"),
-            {"start": 1_795_262_400_000, "stop": None},
-        )
-    else:
-        arguments = ["log.jsonl", *at, "--topic", "t", "--rate", "50", "--close", "2026-11-21T12:00:00Z"]
-        options = {"mapping": None, "rate": 50.0, "speed": None, "close": 1_795_262_400_000}
-        expected = ("shop", "log.jsonl", "t", options)
-    result = CliRunner().invoke(main, [command, *arguments])
+    monkeypatch.setattr(kafka_logs, "record", handle)
+    arguments = ["--config", str(settings), "--out", "log.jsonl", "--from", "2026-11-21T12:00:00Z"]
+    result = CliRunner().invoke(main, ["record", *arguments])
     assert result.exit_code == 0, result.output
-    assert asked == [expected]
-    assert "1,200 records of" in result.stderr
+    assert asked == [("shop", "clicks", Path("log.jsonl"), {"start": 1_795_262_400_000, "stop": None})]
+    assert "1,200 records of clicks in log.jsonl" in result.stderr
+    assert result.stdout == ""
+
+
+def test_produce_hands_over_what_was_asked_and_tells_what_was_left_out(
+    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def handle(settings: Settings, *what: Any, **options: Any) -> kafka_produce.Produced:
+        options.pop("progress")(1, 10)
+        options.pop("on_warning")("too old")
+        options.pop("on_dead_letter")(DeadLetter("bad_row", "$.x: no", b"row"))
+        asked.append((settings.app, *what, options))
+        return kafka_produce.Produced(1_200, Counter(bad_row=2))
+
+    monkeypatch.setattr(kafka_produce, "produce", handle)
+    letters = tmp_path / "dead.jsonl"
+    arguments = ["log.jsonl", "--config", str(settings), "--topic", "t", "--rate", "50"]
+    arguments += ["--close", "2026-11-21T12:00:00Z", "--dead-letters", str(letters)]
+    result = CliRunner().invoke(main, ["produce", *arguments])
+    assert result.exit_code == 0, result.output
+    options = {"mapping": None, "rate": 50.0, "speed": None, "close": 1_795_262_400_000}
+    assert asked == [("shop", "log.jsonl", "t", options)]
+    assert "warning: too old" in result.stderr
+    assert "1,200 records of log.jsonl in t; 2 records left out (2 bad_row)" in result.stderr
+    assert '"message":"$.x: no"' in letters.read_text()
     assert result.stdout == ""

@@ -20,7 +20,7 @@ from stream.durations import MINUTE
 from stream.ingest import load_mapping
 from stream.packs import pack_path
 from stream.replay import Log
-from stream.runtime.kafka.logs import outgoing_records, produce
+from stream.runtime.kafka.produce import outgoing_records, produce
 from stream.simulate import Shop, simulate
 from tests.conftest import lacking
 from tests.kafka.broker import Broker

@@ -15,6 +15,7 @@ import pytest
 from stream.durations import DAY, MINUTE, SECOND
 from stream.instants import format_instant
 from stream.runtime.kafka.logs import record
+from stream.simulate import Shop, simulate
 from tests.kafka.broker import Broker
 from tests.kafka.harness import REAL, ROOT, Deployment
 from tests.metric_names import exposed_names
@@ -86,6 +87,41 @@ def test_silence_is_reported_by_the_wall_clock(make: Make, tmp_path: Path) -> No
     command += ["--config", str(deployment.config), "--segments", deployment.settings.definitions[0]]
     subprocess.run(command, cwd=ROOT, check=True, timeout=60, capture_output=True)
     assert out.read_bytes().splitlines() == [published.value]
+
+
+def test_a_recorded_topic_replays_to_the_live_changes_whatever_was_late_and_idle(
+    make: Make, tmp_path: Path
+) -> None:
+    """Two days of a shop in two bursts: after the silence between them the watermark is at the wall clock, and the rest
+    comes late. Only the record times tell a replay so."""
+    deployment = make(partitions=3)
+    deployment.create_topics()
+    events = list(simulate(Shop(users=300, days=2, seed=3)))
+    worker = deployment.worker(REAL)
+    worker.wait_ready()
+    half = len(events) // 2
+    for part in (events[:half], events[half:]):
+        deployment.produce((user_of(line), line, None) for line in part)
+        worker.wait(worker.is_done, "reading")
+        time.sleep(1.5)  # longer than time.idle_after and its margin
+    assert worker.metric("segstream_events_late_total") > 0
+    worker.terminate()
+    published = [record.value or b"" for record in deployment.read("changes")]
+    log, out = tmp_path / "recorded.jsonl.zst", tmp_path / "replayed.jsonl"
+    arguments = ["record", "--config", str(deployment.config), "--out", str(log)]
+    subprocess.run([sys.executable, "-m", "stream", *arguments], cwd=ROOT, check=True, timeout=60)
+    arguments = ["replay", str(log), "--config", str(deployment.config), "--out", str(out), "--until"]
+    arguments.append(str(int(time.time() * 1000)))
+    subprocess.run([sys.executable, "-m", "stream", *arguments], cwd=ROOT, check=True, timeout=60)
+    replayed = out.read_bytes().splitlines()
+    assert sorted(published) == sorted(replayed)
+    assert {json.loads(change)["type"] for change in replayed} == {"entered", "exited", "retracted"}
+    assert len(replayed) > 30
+
+
+def user_of(line: bytes) -> str:
+    event = json.loads(line)
+    return str(event.get("user_id") or event["anonymous_id"])
 
 
 def test_time_moves_with_other_users_and_late_events_take_back(make: Make) -> None:

@@ -353,11 +353,17 @@ class Worker:
         times = self.settings.time
         if times.idle_after is None:
             return
-        behind = times.idle_after + times.lateness + times.idle_margin
+        behind = times.idle_after + times.idle_margin
         for number, owned in self._owned.items():
             seen = self.ends.get((self.settings.topics.events, number))
-            if seen is not None and seen.end <= owned.position:
-                rounds.idle(number, seen.instant - behind)
+            if seen is None or seen.end > owned.position:
+                continue
+            # The log says that a partition was idle only if the next record comes more than idle_after after the last.
+            # Records of long ago leave the watermark far behind: a short silence must not bring it to the present, nor
+            # does any before the first record.
+            last = owned.state.last_record_time
+            if last is not None and seen.instant - behind > last:
+                rounds.idle(number, seen.instant - behind - times.lateness)
 
     def _producer(self, batch_bytes: int) -> AIOKafkaProducer:
         return AIOKafkaProducer(**self._options, enable_idempotence=True, max_batch_size=batch_bytes)
