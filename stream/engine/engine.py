@@ -23,7 +23,7 @@ trace. So summaries forget relative to the clock, never relative to the instant 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,12 @@ from stream.engine.traits import leaves_of, write_traits
 from stream.errors import OperatorError
 from stream.events import CLOCK_ADVANCED, Event
 
+_SLICE = 512
+"""Events applied before the profiles that they touched are encoded and dropped.
+
+A profile costs a few microseconds to decode and encode, and as much again if it was touched so long ago that it has left
+the processor's cache. So it is cheaper to decode a user twice in a step than to keep thousands of profiles alive.
+"""
 _GROWTH = 512
 """Upper estimate of how many bytes an event adds to a profile, besides its id and traits."""
 
@@ -113,20 +119,30 @@ class _Run:
         self._partition = partition
         self._profiles: dict[str, Profile] = {}
         self._dirty: dict[str, Profile] = {}
+        self._dues: dict[str, int] = {}
         self._step = Step()
         self._bytes = 0
 
     # --- events ------------------------------------------------------------------------------------------------------
 
     def apply(self, events: Sequence[Event]) -> Step:
+        for start in range(0, len(events), _SLICE):
+            if not self._apply_slice(events[start : start + _SLICE]):
+                break
+        return self._step
+
+    def _apply_slice(self, events: Sequence[Event]) -> bool:
+        """Applies some events; False if the step would have grown too large."""
         plan, partition, step, settings = self._plan, self._partition, self._step, self._settings
         skew, lateness, idle_after = settings.clock_skew, settings.lateness, settings.idle_after
         route_of = plan.route
         wanted = {event.user: None for event in events if route_of(event.type).selectors or event.traits}
-        self._profiles = partition.load(wanted)
+        self._profiles = self._load(wanted)
         watermark, last_record = partition.watermark, partition.last_record_time
+        is_full = False
         for event in events:
             if self._bytes > self._limit and step.consumed:
+                is_full = True
                 break
             step.consumed += 1
             recorded = event.record_time
@@ -143,7 +159,8 @@ class _Run:
             if low > watermark:
                 watermark = low
         partition.watermark, partition.last_record_time = watermark, last_record
-        return step
+        self._encode()
+        return not is_full
 
     def _apply_event(self, event: Event, watermark: int) -> None:
         route = self._plan.route(event.type)
@@ -230,12 +247,12 @@ class _Run:
             if not users:
                 break
             limit -= len(users)
-            for user, profile in partition.load(users).items():
-                self._profiles[user] = profile
+            for user, profile in self._load(users).items():
                 if (profile.due < before or profile.review is not None) and self._fire(profile, before):
                     self._mark_dirty(profile)
                 else:
                     partition.schedule(user, profile.due)
+            self._encode()
         next_due = partition.next_due
         self._step.more = next_due is not None and next_due < before
 
@@ -267,9 +284,11 @@ class _Run:
         self._mark_dirty(profile)
 
     def _mark_dirty(self, profile: Profile) -> None:
-        if profile.user not in self._dirty:
-            self._dirty[profile.user] = profile
-            self._bytes += profile.size
+        user = profile.user
+        if user not in self._dirty:
+            self._dirty[user] = profile
+            if user not in self._step.profiles:
+                self._bytes += profile.size
 
     def _evaluate(self, profile: Profile, instant: int, rules: tuple[int, ...], occasion: Occasion) -> bool:
         """Asks `rules`, those that are due, and those that refer to one that changed; True if any changed state."""
@@ -308,15 +327,32 @@ class _Run:
             elif decision.type != "renewed":
                 members[name] = members.get(name, 0) + (1 if decision.type == "entered" else -1)
 
-    # --- the end -----------------------------------------------------------------------------------------------------
+    # --- profiles ----------------------------------------------------------------------------------------------------
+
+    def _load(self, users: Iterable[str]) -> dict[str, Profile]:
+        """The profiles of those of `users` who have one, as this step left them so far."""
+        partition, written = self._partition, self._step.profiles
+        if not written:
+            return partition.load(users)
+        found = partition.load([user for user in users if user not in written])
+        for user in users:
+            raw = written.get(user)
+            if raw is not None:
+                found[user] = partition.decode(user, raw)
+        return found
+
+    def _encode(self) -> None:
+        """Encodes what changed, and lets go of it."""
+        stamp, written, dues = self._plan.stamp, self._step.profiles, self._dues
+        for user, profile in self._dirty.items():
+            written[user] = profile.encode(stamp)
+            dues[user] = profile.due
+        self._dirty = {}
 
     def close(self) -> Step:
-        """Encodes what changed."""
+        """What the step decided."""
         step, partition = self._step, self._partition
-        stamp = self._plan.stamp
-        for user, profile in self._dirty.items():
-            step.profiles[user] = profile.encode(stamp)
-            due = profile.due
+        for user, due in self._dues.items():
             if due < FOREVER:
                 partition.schedule(user, due)
         partition.hold(step.profiles)

@@ -176,7 +176,8 @@ class Partition:
 
     # --- profiles ----------------------------------------------------------------------------------------------------
 
-    def _decode(self, user: str, raw: bytes) -> Profile:
+    def decode(self, user: str, raw: bytes) -> Profile:
+        """A stored profile, in the order of this plan's definitions."""
         profile = decode_profile(user, raw)
         stamp = stamp_of(raw)
         if stamp != self._plan.stamp:
@@ -205,11 +206,11 @@ class Partition:
             if pending is None:
                 missing.append(user)
             elif (raw := pending[-1]) is not None:
-                found[user] = self._decode(user, raw)
+                found[user] = self.decode(user, raw)
         if missing:
             for user, stored in zip(missing, self._profiles.get_many(missing), strict=True):
                 if stored is not None:
-                    found[user] = self._decode(user, stored)
+                    found[user] = self.decode(user, stored)
         return found
 
     def hold(self, profiles: dict[str, bytes | None]) -> None:
