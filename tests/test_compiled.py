@@ -15,7 +15,7 @@ from stream import compiled
 from stream.compiled import PACKAGE, STAMP, checksums, describe_engine, is_compiled, is_outdated
 from tests.conftest import IN_CI
 
-PLAIN = {f"stream.engine.{name}" for name in ("cells", "cost", "explain", "summaries")}
+PLAIN = {f"stream.engine.{name}" for name in ("cost", "explain")}
 """What tools/compile_engine.py leaves as it is."""
 TESTED = os.environ.get("TESTED_ENGINE", "plain Python" if IN_CI else "")
 

@@ -29,9 +29,8 @@ MODULES = CACHE / "modules"
 PACKAGE = CACHE / "package"
 SHARED = "segstream_engine"
 """Extension modules are thin; their code lies in one module of this name, at the top of the path."""
-_PLAIN = ("__init__", "cost", "explain", "cells", "summaries")
-"""The first three: no event waits for them. The others: compiled code takes annotations at their word and has no
-class attributes that are not declared so, and these two are not written that way."""
+_PLAIN = ("__init__", "cost", "explain")
+"""No event waits for them."""
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 _TESTS = ("tests/test_compiled.py", "tests/engine", "tests/oracle/test_agreement.py")
 _NOT_TESTED = (

@@ -77,7 +77,7 @@ class Attachment:
         """{count, quantity, value, items} of what is known, newest line first."""
         start = -FOREVER if self._since is None else last_time(self._since.state(profile, None))
         merged: dict[str, dict[str, Any]] = {}
-        for time, _, lines in reversed(profile.units[self._collect.slot] or []):
+        for time, _, lines in reversed(profile.unit(self._collect.slot) or []):
             if time < start:
                 break
             for product, quantity, price, *details in lines:
@@ -89,7 +89,7 @@ class Attachment:
                     line.setdefault("price", price)
                 line["quantity"] = line.get("quantity", 0) + quantity
         if self._remove is not None:
-            for time, _, lines in profile.units[self._remove.slot] or []:
+            for time, _, lines in profile.unit(self._remove.slot) or []:
                 if time >= start:
                     for product, quantity, *_ in lines:
                         if product in merged:

@@ -11,19 +11,27 @@ from __future__ import annotations
 from fractions import Fraction
 from hashlib import sha256
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 Cell = list[Any]
-N, FIRST, LAST, TOTAL = 0, 1, 2, 3
-LOW, HIGH = 3, 4
-FIRST_ID, FIRST_VALUE, LAST_ID, LAST_VALUE = 3, 4, 5, 6
-HASHES = 3
+# Places in a cell.
+N: Final = 0
+FIRST: Final = 1
+LAST: Final = 2
+TOTAL: Final = 3
+LOW: Final = 3
+HIGH: Final = 4
+FIRST_ID: Final = 3
+FIRST_VALUE: Final = 4
+LAST_ID: Final = 5
+LAST_VALUE: Final = 6
+HASHES: Final = 3
 
-DISTINCT = 256
+DISTINCT: Final = 256
 """Different values that are counted exactly."""
-MICRO = 1_000_000
-_LARGEST_TOTAL = 2**63 - 1
-MAX_TEXT = 256
+MICRO: Final = 1_000_000
+_LARGEST_TOTAL: Final = 2**63 - 1
+MAX_TEXT: Final = 256
 """Longer text counts as missing: what is kept per user stays bounded."""
 
 
@@ -104,7 +112,7 @@ class Shape:
         elif time < cell[FIRST]:
             cell[FIRST] = time
 
-    def gather(self, times: list[int], values: list[Any], ids: list[str], low: int, high: int) -> Cell:
+    def gather(self, times: list[int], values: Any, ids: Any, low: int, high: int) -> Cell:
         """The cell of the entries [low, high) of a window, at least one."""
         return [high - low, times[low], times[high - 1]]
 
@@ -130,7 +138,7 @@ class _Sums(Shape):
         super().add(cell, time, event_id, value)
         cell[TOTAL] = clip(cell[TOTAL] + value)
 
-    def gather(self, times: list[int], values: list[Any], ids: list[str], low: int, high: int) -> Cell:
+    def gather(self, times: list[int], values: Any, ids: Any, low: int, high: int) -> Cell:
         return [high - low, times[low], times[high - 1], clip(sum(values[low:high]))]
 
     def merge(self, cell: Cell, other: Cell) -> None:
@@ -154,7 +162,7 @@ class _Ranges(Shape):
         cell[LOW] = min(cell[LOW], value)
         cell[HIGH] = max(cell[HIGH], value)
 
-    def gather(self, times: list[int], values: list[Any], ids: list[str], low: int, high: int) -> Cell:
+    def gather(self, times: list[int], values: Any, ids: Any, low: int, high: int) -> Cell:
         inside = values[low:high]
         return [high - low, times[low], times[high - 1], min(inside), max(inside)]
 
@@ -182,7 +190,7 @@ class _Ends(Shape):
         if (time, event_id) < (cell[FIRST], cell[FIRST_ID]):
             cell[FIRST], cell[FIRST_ID], cell[FIRST_VALUE] = time, event_id, value
 
-    def gather(self, times: list[int], values: list[Any], ids: list[str], low: int, high: int) -> Cell:
+    def gather(self, times: list[int], values: Any, ids: Any, low: int, high: int) -> Cell:
         last = high - 1
         return [high - low, times[low], times[last], ids[low], values[low], ids[last], values[last]]
 
@@ -210,7 +218,7 @@ class _Sets(Shape):
         super().add(cell, time, event_id, value)
         cell[HASHES] = sorted({*cell[HASHES], value})[: DISTINCT + 1]
 
-    def gather(self, times: list[int], values: list[Any], ids: list[str], low: int, high: int) -> Cell:
+    def gather(self, times: list[int], values: Any, ids: Any, low: int, high: int) -> Cell:
         return [high - low, times[low], times[high - 1], sorted(set(values[low:high]))]
 
     def merge(self, cell: Cell, other: Cell) -> None:
@@ -233,8 +241,8 @@ def estimate_distinct(hashes: int, bound: int) -> float:
     return hashes / (bound / 2**63)
 
 
-TIMES = Shape("times", keeps_values=False, keeps_ids=False)
-SUMS = _Sums("sums", keeps_values=True, keeps_ids=False)
-RANGES = _Ranges("ranges", keeps_values=True, keeps_ids=False)
-ENDS = _Ends("ends", keeps_values=True, keeps_ids=True)
-SETS = _Sets("sets", keeps_values=True, keeps_ids=False)
+TIMES: Final = Shape("times", keeps_values=False, keeps_ids=False)
+SUMS: Final = _Sums("sums", keeps_values=True, keeps_ids=False)
+RANGES: Final = _Ranges("ranges", keeps_values=True, keeps_ids=False)
+ENDS: Final = _Ends("ends", keeps_values=True, keeps_ids=True)
+SETS: Final = _Sets("sets", keeps_values=True, keeps_ids=False)

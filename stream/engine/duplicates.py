@@ -9,10 +9,11 @@ often than this is searched. Among events of one millisecond the order is that o
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Final
 
-CAPACITY = 64
-ENTRY = 16
-_TIME_OFFSET = 1 << 63  # instants before 1970 sort as unsigned bytes, too
+CAPACITY: Final = 64
+ENTRY: Final = 16
+_TIME_OFFSET: Final = 1 << 63  # instants before 1970 sort as unsigned bytes, too
 
 
 def hash_id(event_id: str) -> bytes:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from stream.engine.duplicates import hash_id, is_known, remember
 from stream.engine.membership import Decision, Occasion
@@ -38,13 +38,13 @@ from stream.engine.traits import leaves_of, write_traits
 from stream.errors import OperatorError
 from stream.events import CLOCK_ADVANCED, Event
 
-_SLICE = 512
+_SLICE: Final = 512
 """Events applied before the profiles that they touched are encoded and dropped.
 
-A profile costs a few microseconds to decode and encode, and as much again if it was touched so long ago that it has left
-the processor's cache. So it is cheaper to decode a user twice in a step than to keep thousands of profiles alive.
+A profile costs a few microseconds to decode and encode, and more if it was touched so long ago that it has left the
+processor's cache. So it is cheaper to decode a user twice in a step than to keep thousands of profiles alive.
 """
-_GROWTH = 512
+_GROWTH: Final = 512
 """Upper estimate of how many bytes an event adds to a profile, besides its id and traits."""
 
 
@@ -294,7 +294,7 @@ class _Run:
         """Asks `rules`, those that are due, and those that refer to one that changed; True if any changed state."""
         todo = list(rules)
         if profile.due <= instant:
-            todo = sorted({*todo, *(index for index, due in enumerate(profile.dues) if due <= instant)})
+            todo = sorted({*todo, *(index for index, due in profile.dues.items() if due <= instant)})
         changed = False
         position = 0
         decisions: list[Decision] = []
@@ -306,7 +306,7 @@ class _Run:
                 if rule.dependents:
                     todo[position:] = sorted({*todo[position:], *rule.dependents})
         if todo:
-            profile.due = min(profile.dues)
+            profile.due = min(profile.dues.values(), default=FOREVER)
         if changed and instant > profile.clock:
             profile.clock = instant
         if decisions:

@@ -140,9 +140,9 @@ class Explainer:
     def _one(self, rule: Rule, profile: Profile, key: str | None, instant: int) -> Explained:
         definitions = self._engine.plan.definitions
         said = rule.explain(profile, instant, key)
-        state = profile.states[rule.index]
+        state = profile.state(rule.index)
         held = None if state is None else state[HELD]
-        due = profile.dues[rule.index]
+        due = profile.dues.get(rule.index, FOREVER)
         if isinstance(rule, LadderRule):
             ladder = definitions.ladders[rule.name]
             names = [tier.name for tier in ladder.tiers]
@@ -197,7 +197,7 @@ def _instances(rule: Rule, profile: Profile, asked: str | None) -> list[str | No
         return [None]
     if asked is not None:
         return [asked]
-    state = profile.states[rule.index]
+    state = profile.state(rule.index)
     return [] if state is None or state[HELD] is None else sorted(state[HELD])
 
 

@@ -10,7 +10,7 @@ and then to the answer of that instant; a ttl that runs out does not wait.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from stream.engine.actions import Policy
 from stream.engine.attachments import Attachment
@@ -19,7 +19,9 @@ from stream.engine.membership import ACTIONABLE, ENTRIES, HELD, SINCE, Decision,
 from stream.engine.profile import FOREVER, Profile
 
 # What a ladder holds in a profile. SINCE and ACTIONABLE stand where a membership has them.
-TIER, BELOW, SPENT = 0, 2, 3
+TIER: Final = 0
+BELOW: Final = 2
+SPENT: Final = 3
 """The tier's name or None; since when the answer is below it, or None; names of tiers whose ttl ran out."""
 
 
@@ -60,12 +62,12 @@ class LadderRule(Rule):
 
     def tier_of(self, profile: Profile) -> str | None:
         """The user's tier."""
-        state = profile.states[self.index]
+        state = profile.state(self.index)
         tier: str | None = None if state is None or state[HELD] is None else state[HELD][TIER]
         return tier
 
     def open_memberships(self, profile: Profile) -> list[tuple[str | None, list[Any]]]:
-        state = profile.states[self.index]
+        state = profile.state(self.index)
         return (
             [] if state is None or state[HELD] is None or state[HELD][TIER] is None else [(None, state[HELD])]
         )
@@ -75,7 +77,7 @@ class LadderRule(Rule):
         return all(verdict is not True and until == FOREVER for verdict, until in verdicts)
 
     def evaluate(self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]) -> bool:
-        state = profile.states[self.index]
+        state = profile.state(self.index)
         held = state[HELD] if state is not None and state[HELD] is not None else _nothing()
         before = (held[TIER], held[BELOW], len(held[SPENT]))
         self._free(profile, instant, held)
@@ -95,7 +97,7 @@ class LadderRule(Rule):
             if held[BELOW] is None:
                 held[BELOW] = instant
             until = min(until, held[BELOW] + self._demote_after)
-        profile.dues[self.index] = min(until, self._ttl_due(held))
+        self.wake(profile, min(until, self._ttl_due(held)))
         changed = before != (held[TIER], held[BELOW], len(held[SPENT]))
         if changed:
             self.state(profile)[HELD] = held

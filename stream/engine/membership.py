@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from stream.durations import format_duration
 from stream.engine.actions import Policy
@@ -29,9 +29,18 @@ from stream.identifiers import change_id
 
 # State of a rule in a profile: [seq, entries, instants of actionable entries, what is held].
 # Held is a membership, or with `for_each` a table key → [membership, due].
-SEQ, ENTRIES, ACTED, HELD = 0, 1, 2, 3
+SEQ: Final = 0
+ENTRIES: Final = 1
+ACTED: Final = 2
+HELD: Final = 3
 # A membership: None while there is none and the segment is armed.
-MEMBER, SINCE, ENTERED, ANCHOR, ENTRY_ID, FACTS, ACTIONABLE = 0, 1, 2, 3, 4, 5, 6
+MEMBER: Final = 0
+SINCE: Final = 1
+ENTERED: Final = 2
+ANCHOR: Final = 3
+ENTRY_ID: Final = 4
+FACTS: Final = 5
+ACTIONABLE: Final = 6
 # While not a member and not armed, ANCHOR is the anchor at the exit.
 
 Anchor = Callable[[Profile, int, str | None], int | None]
@@ -109,10 +118,17 @@ class Rule:
 
     def state(self, profile: Profile) -> list[Any]:
         """The rule's state in a profile, made if need be."""
-        state: list[Any] | None = profile.states[self.index]
+        state = profile.state(self.index)
         if state is None:
             state = profile.states[self.index] = [0, 0, [], None]
         return state
+
+    def wake(self, profile: Profile, due: int) -> None:
+        """Sets the next instant at which time alone could change the rule's verdict."""
+        if due < FOREVER:
+            profile.dues[self.index] = due
+        else:
+            profile.dues.pop(self.index, None)
 
     def identify(self, profile: Profile, instance: str | None) -> tuple[int, str]:
         """(seq, event id) of the next change."""
@@ -217,7 +233,7 @@ class SegmentRule(Rule):
 
     def is_member(self, profile: Profile, key: str | None) -> bool:
         """Whether the user is in the segment; without a key, with any key."""
-        state = profile.states[self.index]
+        state = profile.state(self.index)
         if state is None or state[HELD] is None:
             return False
         if self.keys_of is None:
@@ -228,7 +244,7 @@ class SegmentRule(Rule):
 
     def is_open(self, profile: Profile, key: str) -> bool:
         """Whether the membership of a key is open."""
-        state = profile.states[self.index]
+        state = profile.state(self.index)
         instance = None if state is None or state[HELD] is None else state[HELD].get(key)
         return instance is not None and instance[0] is not None and bool(instance[0][MEMBER])
 
@@ -262,7 +278,7 @@ class SegmentRule(Rule):
                         held[FACTS][i] = [event.time, event.id]
 
     def open_memberships(self, profile: Profile) -> list[tuple[str | None, list[Any]]]:
-        state = profile.states[self.index]
+        state = profile.state(self.index)
         if state is None or state[HELD] is None:
             return []
         if self.keys_of is None:
@@ -271,7 +287,7 @@ class SegmentRule(Rule):
 
     def forget(self, profile: Profile, key: str) -> None:
         """The key made room for another: its instance waits to be dropped by the next evaluation."""
-        state = profile.states[self.index]
+        state = profile.state(self.index)
         if state is not None and state[HELD] is not None and key in state[HELD]:
             state[HELD][key][1] = EVICTED
 
@@ -280,18 +296,18 @@ class SegmentRule(Rule):
     def evaluate(self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]) -> bool:
         if self.keys_of is not None:
             return self._evaluate_keys(profile, instant, occasion, decisions)
-        state = profile.states[self.index]
+        state = profile.state(self.index)
         held = None if state is None else state[HELD]
         changed, held, due = self._run(profile, instant, occasion, decisions, None, held)
         if changed:
-            profile.states[self.index][HELD] = held
-        profile.dues[self.index] = due
+            self.state(profile)[HELD] = held
+        self.wake(profile, due)
         return changed
 
     def _evaluate_keys(
         self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]
     ) -> bool:
-        state = profile.states[self.index]
+        state = profile.state(self.index)
         instances: dict[str, list[Any]] = {} if state is None or state[HELD] is None else state[HELD]
         keys: set[str] = set()
         event = occasion.event
@@ -321,7 +337,7 @@ class SegmentRule(Rule):
             changed |= one_changed
         if instances or state is not None:
             self.state(profile)[HELD] = instances
-        profile.dues[self.index] = min((instance[1] for instance in instances.values()), default=FOREVER)
+        self.wake(profile, min((instance[1] for instance in instances.values()), default=FOREVER))
         return changed
 
     def _evict(self, profile: Profile, decisions: list[Decision], key: str, held: list[Any] | None) -> bool:
@@ -514,5 +530,5 @@ class SegmentRule(Rule):
         return found
 
 
-EVICTED = -FOREVER
+EVICTED: Final = -FOREVER
 """The due instant of an instance whose key had to make room."""

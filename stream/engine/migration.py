@@ -53,22 +53,21 @@ def rearrange(profile: Profile, old: Layout, new: Layout, change: int) -> None:
     """Puts a profile's lists in the order of `new`; `change` is the watermark of the change of definitions."""
     summaries, rules = profile.retired if profile.retired is not None else ({}, {})
     instant = max(profile.clock, change)
-    units = dict(zip(old[0], profile.units, strict=True))
+    units = {old[0][slot]: state for slot, state in profile.units.items()}
     wanted = set(new[0])
     kept = {key: entry for key, entry in summaries.items() if entry[0] + KEPT > instant}
     for key in wanted - units.keys():
         if key in kept:
             units[key] = kept.pop(key)[1]
-    kept.update(
-        (key, [instant, state]) for key, state in units.items() if key not in wanted and state is not None
-    )
-    profile.units = [units.get(key) for key in new[0]]
+    kept.update((key, [instant, state]) for key, state in units.items() if key not in wanted)
+    profile.units = {slot: units[key] for slot, key in enumerate(new[0]) if key in units}
 
     shapes = {name: (shape, hash_) for name, shape, hash_ in new[1]}
     states: dict[str, list[Any]] = {name: [*known, [], None] for name, known in rules.items()}
     removed = []
     redefined = set()
-    for (name, shape, hash_), state in zip(old[1], profile.states, strict=True):
+    for index, (name, shape, hash_) in enumerate(old[1]):
+        state = profile.state(index)
         if state is None:
             continue
         if name in shapes and shapes[name][0] == shape:
@@ -79,8 +78,8 @@ def rearrange(profile: Profile, old: Layout, new: Layout, change: int) -> None:
         else:
             removed.append((name, shape, hash_, state))
             states[name] = [state[SEQ], state[ENTRIES], state[ACTED], None]
-    profile.states = [states.get(name) for name, _, _ in new[1]]
-    profile.dues = [FOREVER] * len(new[1])
+    profile.states = {index: states[name] for index, (name, _, _) in enumerate(new[1]) if name in states}
+    profile.dues = {}
     profile.due = FOREVER
     left = {name: state[:2] for name, state in states.items() if name not in shapes}
     profile.retired = [kept, left] if kept or left else None

@@ -178,7 +178,7 @@ class Partition:
 
     def decode(self, user: str, raw: bytes) -> Profile:
         """A stored profile, in the order of this plan's definitions."""
-        profile = decode_profile(user, raw)
+        profile = decode_profile(user, raw, self._covered_slots)
         stamp = stamp_of(raw)
         if stamp != self._plan.stamp:
             if stamp not in self._layouts:
@@ -187,15 +187,12 @@ class Partition:
                     "state is damaged or another application's; delete it, so that it is restored from the changelog"
                 )
             rearrange(profile, self._layouts[stamp], self._plan.layout, self.change)
-        profile.covered = self._covered_slots
         return profile
 
     def create(self, user: str) -> Profile:
         """A profile of somebody new."""
         self.users += 1
-        profile = blank_profile(user, self._plan.units, len(self._plan.rules))
-        profile.covered = self._covered_slots
-        return profile
+        return blank_profile(user, self._covered_slots)
 
     def load(self, users: Iterable[str]) -> dict[str, Profile]:
         """The profiles of those of `users` who have one."""

@@ -97,7 +97,7 @@ class Plan:
         self._adds = features.adds
         self._selectors: list[tuple[frozenset[str] | None, Where | None]] = features.selectors
         self._routes: dict[Any, Route] = {}
-        blank = blank_profile("", self.units, len(self.rules))
+        blank = blank_profile("")
         self.awake = tuple(rule.index for rule in self.rules if not rule.is_quiet(blank, 0))
         """Rules to ask when a user first appears; the others could not be true of somebody unknown."""
 

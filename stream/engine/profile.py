@@ -1,49 +1,54 @@
 """What the engine remembers of one user, and its encoding.
 
     byte 0      version of the encoding
-    bytes 1–4   stamp: the definitions that it was written under, and so the order of its lists, see `Plan.stamp`
+    bytes 1–4   stamp: the definitions that it was written under, and so what its numbers mean, see `Plan.stamp`
     bytes 5–12  the next due instant, big-endian, so that timers are rebuilt without decoding profiles
     then        one MessagePack array
 
-Everything in a profile is plain lists, dicts and scalars, so that it encodes in one pass.
+Everything in a profile is plain lists, dicts and scalars. An event concerns few of a user's summaries and segments, so
+each of these is decoded when it is first asked for; what nobody asked for is written back as the bytes that it was.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from stream.errors import OperatorError
 
-FOREVER = 2**62
-"""An instant that never comes."""
-VERSION = 1
+FOREVER: Final = 2**61
+"""An instant that never comes. One bit more would not fit the integers that compiled code is fast with."""
+VERSION: Final = 2
 _VERSION = bytes([VERSION])
-HEADER = 13
+HEADER: Final = 13
 
+Raw = msgspec.Raw
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+_decode_outline = msgspec.msgpack.Decoder(
+    tuple[int, int, bytes, Raw, Raw, dict[int, Raw], dict[int, Raw], dict[int, int], Any]
+).decode
 
 
 class Profile:
     """One user's state. Instants are epoch milliseconds."""
 
     __slots__ = (
+        "_ids",
+        "_traits",
         "clock",
         "covered",
         "due",
         "dues",
         "evicted",
         "facts",
-        "ids",
         "newest",
         "recent_ids",
         "retired",
         "review",
         "size",
         "states",
-        "traits",
         "units",
         "user",
     )
@@ -54,14 +59,15 @@ class Profile:
         clock: int,
         newest: int,
         recent_ids: bytes,
-        traits: dict[str, list[Any]],
-        ids: list[Any] | None,
-        units: list[Any],
-        states: list[Any],
-        dues: list[int],
+        traits: Any,
+        ids: Any,
+        units: dict[int, Any],
+        states: dict[int, Any],
+        dues: dict[int, int],
         retired: list[Any] | None,
         due: int,
         size: int,
+        covered: dict[int, int],
     ) -> None:
         self.user = user
         self.clock = clock
@@ -70,16 +76,14 @@ class Profile:
         """Largest event time."""
         self.recent_ids = recent_ids
         """Memory of recent event ids, see `stream.engine.duplicates`."""
-        self.traits = traits
-        """Leaf path → [time, event id, value]."""
-        self.ids = ids
-        """The newest other id of this user, as [time, event id, anonymous_id]."""
+        self._traits = traits
+        self._ids = ids
         self.units = units
-        """State of each summary, None where nothing was added."""
+        """States of summaries by slot, of those to which something was added; encoded ones until `unit` is asked."""
         self.states = states
-        """State of each segment and ladder, None where nothing ever happened."""
+        """States of segments and ladders by index, of those to which something happened; as `units`, see `state`."""
         self.dues = dues
-        """For each segment and ladder the next instant at which time alone could change it."""
+        """By index of segments and ladders, the next instant at which time alone could change them, if there is one."""
         self.retired = retired
         """What other definitions left behind, see `stream.engine.migration`."""
         self.due = due
@@ -88,12 +92,49 @@ class Profile:
         """Bytes of its last encoding."""
         self.facts: list[Any] | None = None
         """Exit events of the membership whose exit is being asked, as [time, id]; never encoded."""
-        self.covered: dict[int, int] = {}
+        self.covered = covered
         """Slots of summaries that have not seen everything → the instant from which they have; never encoded."""
         self.evicted = 0
         """Keys that had to make room and were not counted yet; never encoded."""
         self.review: Any = None
         """What a change of definitions still has to decide for this user; never encoded."""
+
+    @property
+    def traits(self) -> dict[str, list[Any]]:
+        """Leaf path → [time, event id, value]."""
+        found = self._traits
+        if type(found) is Raw:
+            found = self._traits = _decode(found)
+        traits: dict[str, list[Any]] = found
+        return traits
+
+    @property
+    def ids(self) -> list[Any] | None:
+        """The newest other id of this user, as [time, event id, anonymous_id]."""
+        found = self._ids
+        if type(found) is Raw:
+            found = self._ids = _decode(found)
+        ids: list[Any] | None = found
+        return ids
+
+    @ids.setter
+    def ids(self, ids: list[Any] | None) -> None:
+        self._ids = ids
+
+    def unit(self, slot: int) -> Any:
+        """State of a summary, None where nothing was added."""
+        state = self.units.get(slot)
+        if type(state) is Raw:
+            state = self.units[slot] = _decode(state)
+        return state
+
+    def state(self, index: int) -> list[Any] | None:
+        """State of a segment or ladder, None where nothing ever happened."""
+        state = self.states.get(index)
+        if type(state) is Raw:
+            state = self.states[index] = _decode(state)
+        found: list[Any] | None = state
+        return found
 
     def encode(self, stamp: bytes) -> bytes:
         """The profile as bytes."""
@@ -102,8 +143,8 @@ class Profile:
                 self.clock,
                 self.newest,
                 self.recent_ids,
-                self.traits,
-                self.ids,
+                self._traits,
+                self._ids,
                 self.units,
                 self.states,
                 self.dues,
@@ -114,24 +155,50 @@ class Profile:
         return b"".join((_VERSION, stamp, self.due.to_bytes(8, "big", signed=True), body))
 
 
-def blank_profile(user: str, units: int, rules: int) -> Profile:
+def blank_profile(user: str, covered: dict[int, int] | None = None) -> Profile:
     """Somebody of whom nothing is known."""
-    dues = [FOREVER] * rules
     return Profile(
-        user, -FOREVER, -FOREVER, b"", {}, None, [None] * units, [None] * rules, dues, None, FOREVER, 256
+        user,
+        -FOREVER,
+        -FOREVER,
+        b"",
+        {},
+        None,
+        {},
+        {},
+        {},
+        None,
+        FOREVER,
+        256,
+        {} if covered is None else covered,
     )
 
 
-def decode_profile(user: str, raw: bytes) -> Profile:
-    """The profile in `raw`, with its lists in the order of the definitions that it was written under."""
+def decode_profile(user: str, raw: bytes, covered: dict[int, int] | None = None) -> Profile:
+    """The profile in `raw`, with the slots and indexes of the definitions that it was written under."""
     if raw[0] != VERSION:
         raise OperatorError(
             f"the state of user {user!r} was written in encoding {raw[0]}, this release reads {VERSION}: "
             "run the release that wrote it, or delete the state and read the topic from its beginning"
         )
-    clock, newest, recent_ids, traits, ids, units, states, dues, retired = _decode(memoryview(raw)[HEADER:])
-    due = due_of(raw)
-    return Profile(user, clock, newest, recent_ids, traits, ids, units, states, dues, retired, due, len(raw))
+    clock, newest, recent_ids, traits, ids, units, states, dues, retired = _decode_outline(
+        memoryview(raw)[HEADER:]
+    )
+    return Profile(
+        user,
+        clock,
+        newest,
+        recent_ids,
+        traits,
+        ids,
+        units,
+        states,
+        dues,
+        retired,
+        due_of(raw),
+        len(raw),
+        {} if covered is None else covered,
+    )
 
 
 def stamp_of(raw: bytes) -> bytes:

@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from heapq import heappush, heappushpop, nsmallest
 from math import fsum
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from stream.engine.cells import DISTINCT, LAST, MICRO, SUMS, TIMES, Cell, Shape, clip
 from stream.engine.profile import FOREVER, Profile
@@ -23,7 +23,7 @@ from stream.engine.windows import EXACT, Window, insert
 from stream.events import Event, Reader
 from stream.identifiers import definition_hash
 
-EVIDENCE = 3
+EVIDENCE: Final = 3
 """Newest events that a leaf of a reason names."""
 
 KeysOf = Callable[[Event], tuple[str, ...]]
@@ -48,7 +48,7 @@ class Table:
 
     def put(self, profile: Profile, slot: int, key: str, event: Event) -> list[Any] | None:
         """The entry of a key with its activity up to date, made if need be; None if there is no room for it."""
-        entries: dict[str, list[Any]] | None = profile.units[slot]
+        entries: dict[str, list[Any]] | None = profile.unit(slot)
         if entries is None:
             entries = profile.units[slot] = {}
         entry = entries.get(key)
@@ -91,7 +91,10 @@ class Summary:
     def add(self, profile: Profile, event: Event, role: int) -> None:
         """Adds an event that matched the summary's selector. `role` says as what, where it can be several things."""
         if self.table is None:
-            profile.units[self.slot] = self.put(profile.units[self.slot], event, role, profile.clock)
+            before = profile.unit(self.slot)
+            after = self.put(before, event, role, profile.clock)
+            if after is not before:
+                profile.units[self.slot] = after
             return
         for key in self.table.keys_of(event):
             entry = self.table.put(profile, self.slot, key, event)
@@ -109,23 +112,23 @@ class Summary:
     def state(self, profile: Profile, key: str | None) -> Any:
         """The state of the user, or of a key; None if nothing was added."""
         if self.table is None:
-            return profile.units[self.slot]
-        entries = profile.units[self.slot]
+            return profile.unit(self.slot)
+        entries = profile.unit(self.slot)
         entry = None if entries is None else entries.get(key)
         return None if entry is None else entry[3]
 
     def holds_key(self, profile: Profile, key: str) -> bool:
         """Whether a key is kept."""
-        entries = profile.units[self.slot]
+        entries = profile.unit(self.slot)
         return entries is not None and key in entries
 
     def newest(self, profile: Profile, key: str) -> int:
         """Time of a key's newest event."""
-        return int(profile.units[self.slot][key][0])
+        return int(profile.unit(self.slot)[key][0])
 
     def keys(self, profile: Profile) -> list[str]:
         """The keys that are kept, in order."""
-        return sorted(profile.units[self.slot] or ())
+        return sorted(profile.unit(self.slot) or ())
 
 
 class Cells(Summary):
@@ -225,7 +228,7 @@ class NewestSummary(Cells):
 
     __slots__ = ("_fold", "is_sample", "window")
 
-    TIDY = 512
+    TIDY: ClassVar[int] = 512
 
     def __init__(
         self,
@@ -301,8 +304,8 @@ class DecaySummary(Summary):
 
     __slots__ = ("_read", "half_life")
 
-    PANES = 64
-    UNIT = 10**9
+    PANES: ClassVar[int] = 64
+    UNIT: ClassVar[int] = 10**9
 
     def __init__(self, slot: int, read: Reader | None, half_life: int, table: Table | None = None) -> None:
         super().__init__(slot, table)
@@ -400,7 +403,7 @@ class StepsSummary(Summary):
 
     __slots__ = ("roles",)
 
-    CAPACITY = 64
+    CAPACITY: ClassVar[int] = 64
 
     def __init__(self, slot: int, roles: int, table: Table | None = None) -> None:
         super().__init__(slot, table)
@@ -432,7 +435,7 @@ class LinesSummary(Summary):
 
     __slots__ = ("_lines_of",)
 
-    CAPACITY = 64
+    CAPACITY: ClassVar[int] = 64
 
     def __init__(self, slot: int, lines_of: Callable[[Event], list[Any]]) -> None:
         super().__init__(slot, None)

@@ -132,7 +132,7 @@ def covered_from(summary: Summary, profile: Profile, key: str | None) -> int:
     """The instant from which a summary has seen everything: -FOREVER if it always has."""
     start = profile.covered.get(summary.slot, -FOREVER)
     if summary.table is not None and key is not None:
-        entries = profile.units[summary.slot]
+        entries = profile.unit(summary.slot)
         entry = None if entries is None else entries.get(key)
         if entry is not None:
             start = max(start, entry[2])

@@ -12,18 +12,18 @@ late event may still fold it into a pane that counts.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import Any
+from typing import Any, Final
 
 from stream.durations import DAY, HOUR
 from stream.engine.calendar import Periods
 from stream.engine.cells import FIRST, LAST, Cell, Shape
 from stream.engine.profile import FOREVER, Profile
 
-EXACT = 64
+EXACT: Final = 64
 """Entries that a window keeps exactly."""
-PANES = 64
-HOURLY = 7 * DAY
-DAILY = 400 * DAY
+PANES: Final = 64
+HOURLY: Final = 7 * DAY
+DAILY: Final = 400 * DAY
 
 Pane = list[Any]
 """[start, *cell]"""
@@ -197,7 +197,7 @@ class Since(Suffix):
         return select_from(times, panes, self.reach(instant, profile), FOREVER)
 
     def reach(self, instant: int, profile: Profile) -> int:
-        cell = profile.units[self._slot]
+        cell = profile.unit(self._slot)
         return -FOREVER if cell is None else int(cell[LAST])
 
 
@@ -216,7 +216,7 @@ class Session(Suffix):
     def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
         run_times, run_panes = times, panes
         if self._slot is not None:
-            state = profile.units[self._slot]
+            state = profile.unit(self._slot)
             run_times, run_panes = (state[0], state[3]) if state is not None else ([], [])
         if not run_times or instant - run_times[-1] > self._gap:
             return len(times), len(times), NO_PANES, FOREVER

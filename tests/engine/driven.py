@@ -149,7 +149,7 @@ def body(change: Change) -> dict[str, Any]:
 
 def gather(plan: Plan, events: list[Event], user: str = "u") -> Profile:
     """A profile to which events were added as the engine adds them, but without deciding anything."""
-    profile = blank_profile(user, plan.units, len(plan.rules))
+    profile = blank_profile(user)
     for event in events:
         put(plan, profile, event)
     return profile

@@ -18,8 +18,8 @@ def judged(
     instant: int = T, acted: tuple[int, ...] = (), traits: dict[str, Any] | None = None, **actions: Any
 ) -> dict[str, Any]:
     zone = actions.pop("zone", "UTC")
-    profile = blank_profile("u1", 0, 0)
-    profile.traits = {path: [T, "e", value] for path, value in (traits or {}).items()}
+    profile = blank_profile("u1")
+    profile.traits.update((path, [T, "e", value]) for path, value in (traits or {}).items())
     return Policy(Actions(**actions), False, zone).judge(profile, instant, "event", list(acted), False, 1)
 
 
@@ -241,4 +241,4 @@ segments: {s: {when: "n >= 1", actions: {cap: {n: 3, per: 1000d}, cooldown: 1m}}
 """
     )
     run.feed(*(happened("a", T + n * DAY) for n in range(50)))
-    assert [state[2] for state in run.profile().states] == [[T, T + DAY, T + 2 * DAY], []]
+    assert [run.profile().state(index)[2] for index in (0, 1)] == [[T, T + DAY, T + 2 * DAY], []]

@@ -221,7 +221,7 @@ def viewed(key: str, minute: int) -> Event:
 def test_the_keys_with_the_most_recent_activity_are_kept() -> None:
     plan = compiled(EVENTS + KEYED.replace('"n >= 2"', '{all: ["n >= 2", "part > 0"]}'))
     profile = gather(plan, [viewed(key, minute) for minute, key in enumerate("pqrpsp")])
-    tables: list[Any] = [unit for unit in profile.units if isinstance(unit, dict)]
+    tables: list[Any] = [unit for unit in profile.units.values() if isinstance(unit, dict)]
     assert {frozenset(table) for table in tables if len(table) <= 3} == {frozenset("prs")}
 
 

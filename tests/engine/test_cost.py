@@ -77,7 +77,7 @@ def event(number: int, time: int, key: str) -> Event:
 
 def fed(summary: Summary, times: Iterator[int], keys: int) -> int:
     """Bytes of the summary's state after an event per time and key."""
-    profile: Profile = blank_profile("u", PLAN.units, len(PLAN.rules))
+    profile: Profile = blank_profile("u")
     number = 0
     for time in times:
         profile.clock = max(profile.clock, time)
@@ -87,7 +87,7 @@ def fed(summary: Summary, times: Iterator[int], keys: int) -> int:
                 summary.add(profile, event(number, time, f"product-{key:07}"), role)
                 if not isinstance(summary, StepsSummary) and type(summary).__name__ == "PairSummary":
                     summary.add(profile, event(number, time, f"product-{key:07}"), 1)
-    return len(msgspec.msgpack.encode(profile.units[summary.slot]))
+    return len(msgspec.msgpack.encode(profile.unit(summary.slot)))
 
 
 @pytest.mark.parametrize("summary", SUMMARIES)

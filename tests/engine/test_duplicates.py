@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stream.durations import DAY, HOUR
 from stream.engine import TimeSettings
 from stream.engine.duplicates import CAPACITY, ENTRY, hash_id, is_known, remember
+from stream.engine.profile import FOREVER
 from tests.engine.driven import Driven, T, happened
 
 COUNTING = """
@@ -22,7 +23,7 @@ def test_an_id_is_remembered_by_the_start_of_its_hash() -> None:
 
 
 def remembered(entries: list[tuple[str, int]], window: int = DAY) -> bytes:
-    memory, newest = b"", -(2**62)
+    memory, newest = b"", -FOREVER
     for event_id, time in entries:
         newest = max(newest, time)
         memory = remember(memory, hash_id(event_id), time, newest, window)

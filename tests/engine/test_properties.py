@@ -126,7 +126,7 @@ def without_timers(profiles: dict[str, bytes]) -> dict[str, bytes]:
     found = {}
     for user, raw in profiles.items():
         profile = decode_profile(user, raw)
-        profile.due, profile.dues = FOREVER, []
+        profile.due, profile.dues = FOREVER, {}
         found[user] = profile.encode(stamp_of(raw))
     return found
 
@@ -269,7 +269,7 @@ def normal(plan: Plan, profile: Profile) -> list[Any]:
             (key, entry[:3], normal_state(summary, entry[3], profile.clock))
             for key, entry in (state or {}).items()
         )
-        for summary, state in ((summaries[slot], profile.units[slot]) for slot in sorted(summaries))
+        for summary, state in ((summaries[slot], profile.unit(slot)) for slot in sorted(summaries))
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stream.durations import MINUTE
+from stream.engine.profile import FOREVER
 from stream.engine.sequences import unmatched
 from stream.events import Event
 from tests.engine.driven import Driven, T, compiled, gather, happened
@@ -95,7 +96,7 @@ def test_runs(sequence: str, events: str, minute: int, true: bool, anchor: int |
 def test_nothing_is_false_and_stays_so() -> None:
     plan = compiled(f"{EVENTS}\nsegments: {{s: {{when: {PAIR}}}, t: {{when: {LONG}}}}}")
     profile = gather(plan, [])
-    assert [rule._when.test(profile, T, None) for rule in plan.rules] == [(False, 2**62)] * 2  # type: ignore[attr-defined]
+    assert [rule._when.test(profile, T, None) for rule in plan.rules] == [(False, FOREVER)] * 2  # type: ignore[attr-defined]
 
 
 def test_what_counts_twice_is_matched_once_and_occurs_once() -> None:
@@ -109,7 +110,8 @@ def test_steps_are_matched_over_the_newest_64_and_older_events_expire() -> None:
     run.feed(*(happened("a", T + n * MINUTE) for n in range(1, 66)))
     run.feed(happened("a", T, id="older than all 64"))
     assert (run.counts["late_applied"], run.counts["late_expired"]) == (0, 1)
-    state = next(unit for unit in run.profile().units if unit is not None and len(unit) == 3)
+    profile = run.profile()
+    state = next(unit for unit in map(profile.unit, list(profile.units)) if len(unit) == 3)
     assert [len(role) for role in state] == [128, 0, 0]
     assert state[0][0] == T + 2 * MINUTE
 

@@ -17,7 +17,7 @@ def known(*writes: Write) -> dict[str, Any]:
     """The values of the leaves after some writes, in this and in the opposite order of arrival."""
     found = []
     for order in (writes, writes[::-1]):
-        profile = blank_profile("u", 0, 0)
+        profile = blank_profile("u")
         for time, event_id, traits in order:
             write_traits(profile, happened("t", time, id=event_id), leaves_of(traits))
         found.append({path: entry[2] for path, entry in profile.traits.items() if entry[2] is not None})
@@ -49,7 +49,7 @@ def test_writes(writes: list[Write], leaves: dict[str, Any]) -> None:
 
 
 def test_no_more_than_256_leaves_are_kept_the_newest_writes() -> None:
-    profile = blank_profile("u", 0, 0)
+    profile = blank_profile("u")
     for n in range(CAPACITY + 10):
         write_traits(profile, happened("t", n, id=f"e{n}"), [(f"x{n}", n)])
     assert sorted(profile.traits) == sorted(f"x{n}" for n in range(10, CAPACITY + 10))

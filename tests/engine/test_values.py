@@ -114,7 +114,7 @@ class Line(Value):
         return (None if value is None else value + slope * (instant - T), slope, until)
 
 
-NOBODY = blank_profile("", 0, 0)
+NOBODY = blank_profile("")
 
 
 def ask(value: Value, instant: int = T) -> Answer:
@@ -235,5 +235,5 @@ segments:
   three: {when: "other >= 2"}
 """
     )
-    states = [state for state in gather(plan, [happened("a", T)]).units if state is not None]
+    states = list(gather(plan, [happened("a", T)]).units.values())
     assert len([state for state in states if len(state) == 4]) == 2
