@@ -6,7 +6,7 @@ parts are written out as the statements that somebody would write by hand, compi
     p1 = row.get('properties')
     if type(p1) is not dict: p1 = EMPTY
     v2 = p1.get('order_id')
-    if v2 == '': v2 = None
+    if not v2 and v2 == '': v2 = None
     if v2 is not None: e3['order_id'] = v2
 
 Names and constants of the mapping get into the text by `repr` or as names of the namespace, never as they stand.
@@ -27,6 +27,7 @@ from stream.ingest.numbers import number_or_same
 from stream.ingest.origin import read_header, read_key
 from stream.ingest.parts import (
     ABSENT,
+    PRESENT,
     Body,
     Build,
     Choose,
@@ -89,7 +90,7 @@ class _Writer:
     def __init__(self) -> None:
         self._names: dict[str, Any] = {
             "EMPTY": {}, "AT": _at, "TEXT": text_or_same, "NUMBER": number_or_same, "PLAIN": text,
-            "HEADER": read_header, "KEY": read_key, "ERROR": RecordError, "ITEMS": _items, "OWN": _own_items,
+            "HEADER": read_header, "KEY": read_key, "ERROR": RecordError, "ITEMS": _items,
             "BESIDE": _beside, "UNIQUE": _unique, "LOOK": _look, "NONE_FITS": _none_fits, "TOO_MANY": _too_many,
             "DECODE": _decode,
         }  # fmt: skip
@@ -210,7 +211,7 @@ class _Writer:
         expression = self._raw(path, scope)
         value = self._new("v")
         self._put(f"{value} = {expression}")
-        self._put(f"if {value} == '': {value} = None")
+        self._put(f"if not {value} and {value} == '': {value} = None")
         return value
 
     def _first(self, part: First, scope: _Scope) -> str:
@@ -240,10 +241,8 @@ class _Writer:
         return value
 
     def _field(self, field: Field, scope: _Scope) -> str:
-        inner = self._part(field.source, scope)
-        value = self._new("v")
-        self._put(f"{value} = {inner}")
-        message = self._name("m", f"$.{field.label}: ")
+        value = self._part(field.source, scope)
+        message = self._name("m", f"$.{field.label}: ") if field.transforms or field.sent is not None else ""
         if field.transforms:
             self._put(f"if {value} is not None:")
             self._put(" try:")
@@ -295,8 +294,13 @@ class _Writer:
         value = self._new("o")
         self._put(f"{value} = {{}}")
         for name, each in part.entries:
-            inner = self._part(each, scope)
-            self._put(f"if {inner} is not None:")
+            if isinstance(each, Read):
+                inner = self._new("v")
+                self._put(f"{inner} = {self._raw(each.path, scope)}")
+                self._put(f"if {inner} or {inner} is not None and {inner} != '':")
+            else:
+                inner = self._part(each, scope)
+                self._put(f"if {inner} is not None:")
             if name in TEXTS:
                 self._put(f" {value}[{name!r}] = {inner} if type({inner}) is str else TEXT({inner})")
             elif name in NUMBERS:
@@ -316,7 +320,13 @@ class _Writer:
 
     def _for_each(self, part: ForEach, scope: _Scope) -> str:
         value, item = self._new("l"), self._new("i")
-        items = self._items(part.items, scope, "OWN")
+        if part.items.path is None:
+            items = self._items(part.items, scope)
+        else:
+            items = self._new("x")
+            self._put(f"{items} = {self._raw(part.items.path, scope)}")
+            self._put(f"if type({items}) is dict: {items} = ({items},)")
+            self._put(f"elif type({items}) is not list: {items} = ()")
         self._put(f"{value} = []")
         self._put(f"for {item} in {items}:")
         self._indent += 1
@@ -331,9 +341,9 @@ class _Writer:
         self._put(f"if not {value}: {value} = None")
         return value
 
-    def _items(self, items: Items, scope: _Scope, read: str) -> str:
+    def _items(self, items: Items, scope: _Scope) -> str:
         if items.path is not None:
-            return f"{read}({self._raw(items.path, scope)}, {items.path.text!r})"
+            return f"ITEMS({self._raw(items.path, scope)}, {items.path.text!r})"
         lists = ", ".join(f"({name!r}, {self._raw(path, scope)})" for name, path in items.beside)
         return f"BESIDE(({lists},))"
 
@@ -347,9 +357,11 @@ class _Writer:
             return f"({joined or str(condition.of == 'all')})"
         value = self._raw(condition.path, scope)
         if condition.words is not None:
+            name = self._new("w")
+            if condition.words is PRESENT:
+                return f"(({name} := {value}) is not None and {name} != '')"
             if len(condition.words) == 1:
                 return f"{value} == {next(iter(condition.words))!r}"
-            name = self._new("w")
             return f"type({name} := {value}) is str and {name} in {self._name('s', condition.words)}"
         return f"{self._name('q', condition.holds)}({value})"
 
@@ -359,7 +371,7 @@ class _Writer:
         indent = self._indent
         for items in body.each:
             item = self._new("i")
-            self._put(f"for {item} in {self._items(items, scope, 'ITEMS')}:")
+            self._put(f"for {item} in {self._items(items, scope)}:")
             self._indent += 1
             scope, skip = self._open(item, scope, None), "continue"
         if body.drop is not None:
@@ -412,13 +424,6 @@ def _at(value: Any, index: int) -> Any:
     if type(value) is list:
         return value[index] if -len(value) <= index < len(value) else None
     return value.get(str(index)) if type(value) is dict else None
-
-
-def _own_items(value: Any, _path: str) -> Any:
-    """The items of a list inside an event; what is neither list nor object is none of them."""
-    if type(value) is list:
-        return value
-    return (value,) if type(value) is dict else ()
 
 
 def _items(value: Any, path: str) -> Any:

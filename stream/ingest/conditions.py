@@ -19,7 +19,7 @@ import yaml
 
 from stream.definitions.source import Source, kind
 from stream.ingest.numbers import number
-from stream.ingest.parts import Condition, Test, Together
+from stream.ingest.parts import PRESENT, Condition, Test, Together
 from stream.ingest.paths import Path
 from stream.ingest.transforms import Transform, text
 
@@ -85,6 +85,8 @@ class ConditionReader:
         if not checks and not self._source.problems.errors:
             self._source.error(node, f"this asks nothing: say one of {', '.join(OPERATORS)}")
         transforms = self._transforms(entries["as"][1]) if "as" in entries else []
+        if list(entries) == ["present"] and entries["present"][1].value == "true":
+            return Test(path, PRESENT, checks[0])
         return Test(path, None, _all(checks, transforms))
 
     def _check(self, name: str, node: yaml.Node) -> Check:

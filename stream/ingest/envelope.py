@@ -28,9 +28,10 @@ import msgspec
 from stream.errors import RecordError
 from stream.events import CLOCK_ADVANCED, ENVELOPE_FIELDS, Event
 from stream.identifiers import derive_event_id
+from stream.ingest.instants import HOURS, MILLIS, SECONDS, read_instant
 from stream.ingest.mapping import Mapping
 from stream.ingest.origin import Origin
-from stream.instants import SMALLEST_EPOCH_MS, parse_instant
+from stream.instants import SMALLEST_EPOCH_MS
 
 MAX_EVENT_BYTES = 256 * 1024
 MAX_DEPTH = 300
@@ -81,52 +82,104 @@ class Ingest:
         origin: Origin | None = None,
     ) -> list[Event]:
         """The events of a record, as the mapping makes them; `origin` is what a mapping may read beside the value."""
-        if value is None:
-            raise RecordError("bad_json", "$: the record has no value")
-        if len(value) > self._max_event_bytes:
-            raise RecordError("too_large", f"$: {len(value)} bytes, at most {self._max_event_bytes} are read")
-        if _may_be_deep(value):
-            _check_depth(value)
+        if self._mapping is not None:
+            return self.read_row(self._mappable(value), offset=offset, record_time=record_time, origin=origin)
+        readable = self._readable(value)
         try:
-            if not value.isascii():
-                value.decode()  # fields that nobody reads are skipped undecoded: they must be UTF-8 all the same
-            if self._mapping is not None:
-                row = self._cut(value) if self._cut is not None else _decode_row(value)
-                if type(row) is not dict and not (self._mapping.whole and type(row) is list):
-                    raise RecordError("not_an_object", f"$: expected an object, not {_kind(row)}")
-                return self.read_row(row, offset=offset, record_time=record_time, origin=origin)
-            event = self._decode(value)
+            event = self._decode(readable)
         except msgspec.ValidationError as error:
             raise _not_an_event(error) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecordError("bad_json", f"$: {error}") from None
         _complete(event, offset, record_time)
         if not event.id and event.type != CLOCK_ADVANCED:
-            event.id = _derive_id(event, _decode_row(value))
+            event.id = _derive_id(event, _decode_row(readable))
         return [event]
+
+    def _readable(self, value: bytes | None) -> bytes:
+        """The value, if it may be looked into."""
+        if value is None:
+            raise RecordError("bad_json", "$: the record has no value")
+        if len(value) > self._max_event_bytes:
+            raise RecordError("too_large", f"$: {len(value)} bytes, at most {self._max_event_bytes} are read")
+        if _may_be_deep(value):
+            _check_depth(value)
+        if not value.isascii():
+            try:
+                value.decode()  # fields that nobody reads are skipped undecoded: they must be UTF-8 all the same
+            except UnicodeDecodeError as error:
+                raise RecordError("bad_json", f"$: {error}") from None
+        return value
+
+    def _mappable(self, value: bytes | None) -> Any:
+        """What a mapping is applied to: the columns of a row, an object, or a list where it takes one."""
+        if self._cut is not None and value is not None and len(value) <= self._max_event_bytes:
+            return self._cut(value)
+        try:
+            row = _decode_row(self._readable(value))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RecordError("bad_json", f"$: {error}") from None
+        if type(row) is not dict and not (self._mapping and self._mapping.whole and type(row) is list):
+            raise RecordError("not_an_object", f"$: expected an object, not {_kind(row)}")
+        return row
+
+    def canonical(
+        self,
+        value: bytes | None,
+        *,
+        row: dict[str, Any] | None = None,
+        record_time: int | None = None,
+        origin: Origin | None = None,
+    ) -> list[tuple[Event, bytes]]:
+        """The events of a record (or of a `row` that was decoded already), each with its canonical JSON, id and all.
+
+        A record that is canonical and has its id stays as it is, to the byte.
+        """
+        if self._mapping is not None:
+            made = self._mapping.apply(self._mappable(value) if row is None else row, origin, record_time)
+            return [self._with_id(each, self._made(each, 0, record_time)) for each in made]
+        if row is not None:
+            (event,) = self.read_row(row, offset=0, record_time=record_time)
+            return [self._with_id(row, event)]
+        (event,) = self.read_all(value, offset=0, record_time=record_time)
+        sent = _decode_row(value or b"")
+        return [(event, value or b"") if sent.get("id") == event.id else self._with_id(sent, event)]
+
+    def _with_id(self, row: dict[str, Any], event: Event) -> tuple[Event, bytes]:
+        try:
+            return event, msgspec.json.encode(row if event.id is None else {**row, "id": event.id})
+        except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError) as error:
+            raise RecordError("bad_json", f"$: cannot be written as JSON: {error}") from None
 
     def read_row(
         self, row: Any, *, offset: int, record_time: int | None = None, origin: Origin | None = None
     ) -> list[Event]:
         """The events of a row that was decoded already: the columns of a CSV or Parquet file, or an object."""
-        mapping = self._mapping
-        rows: Iterable[dict[str, Any]] = [row] if mapping is None else mapping.apply(row, origin, record_time)
-        events = []
-        for canonical in rows:
-            try:
-                event = msgspec.convert(canonical, self._event_type)
-            except msgspec.ValidationError as error:
-                raise _not_an_event(error) from None
-            try:
-                _complete(event, offset, record_time)
-            except RecordError as error:
-                if mapping is None:
-                    raise
-                raise RecordError(error.reason, f"$: the mapping made {error.message[2:]}") from None
-            if not event.id and event.type != CLOCK_ADVANCED:
-                event.id = _derive_id(event, canonical)
-            events.append(event)
-        return events
+        if self._mapping is not None:
+            made = self._mapping.apply(row, origin, record_time)
+            return [self._made(each, offset, record_time) for each in made]
+        event = self._convert(row)
+        _complete(event, offset, record_time)
+        if not event.id and event.type != CLOCK_ADVANCED:
+            event.id = _derive_id(event, row)
+        return [event]
+
+    def _made(self, row: dict[str, Any], offset: int, record_time: int | None) -> Event:
+        """The event of what the mapping made: fields of the envelope and nothing else."""
+        event = self._event_type(**row)
+        try:
+            _complete(event, offset, record_time)
+        except RecordError as error:
+            raise RecordError(error.reason, f"$: the mapping made {error.message[2:]}") from None
+        if not event.id and event.type != CLOCK_ADVANCED:
+            event.id = _derive_id(event, row)
+        return event
+
+    def _convert(self, row: dict[str, Any]) -> Event:
+        try:
+            return msgspec.convert(row, self._event_type)
+        except msgspec.ValidationError as error:
+            raise _not_an_event(error) from None
 
     def read_batch(
         self, records: Iterable[tuple[bytes | None, int, int | None]], origins: Sequence[Origin] | None = None
@@ -154,7 +207,7 @@ class Ingest:
 
         Whatever is not plainly good here is left to read_all to judge.
         """
-        decode, hours, seconds, millis = self._decode, _HOURS, _SECONDS, _MILLIS
+        decode, hours, seconds, millis = self._decode, HOURS, SECONDS, MILLIS
         add = events.append
         limit = self._max_event_bytes
         for index, (value, offset, record_time) in enumerate(records):
@@ -207,7 +260,7 @@ def _complete(event: Event, offset: int, record_time: int | None) -> None:
         time = sent
     else:
         try:
-            time = _instant(sent)
+            time = read_instant(sent)
         except ValueError as error:
             raise RecordError("bad_time", f"$.time: {error}") from None
     event.time = time
@@ -237,49 +290,12 @@ def _complete(event: Event, offset: int, record_time: int | None) -> None:
     event.clamped = False
 
 
-class _Hours(dict[str, int]):
-    """Hours as they are written in times, `2026-11-21T09:`, and their instants. Logs stay in an hour for long."""
-
-    def __missing__(self, hour: str) -> int:
-        if hour[11:13] == "24":  # the end of a day, where a reader knows it at all, has no minutes
-            raise KeyError(hour)
-        try:
-            instant = parse_instant(f"{hour}00:00.000Z")
-        except ValueError:
-            raise KeyError(hour) from None
-        if len(self) >= _MOST_HOURS:
-            self.clear()
-        self[hour] = instant
-        return instant
-
-
-_MOST_HOURS = 10_000
-_HOURS = _Hours()
-_SECONDS = {
-    f"{minute:02}:{second:02}.": (minute * 60 + second) * 1000 for minute in range(60) for second in range(60)
-}
-_MILLIS = {f"{number:03}Z": number for number in range(1000)}
-
-
-def _instant(value: object) -> int:
-    """parse_instant, quick for the way nearly everybody writes it: 2026-11-21T09:30:00.123Z.
-
-    Three look-ups by parts are quicker than parsing, as long as the tables are small enough to stay in the cache.
-    """
-    if type(value) is str:
-        try:
-            return _HOURS[value[:14]] + _SECONDS[value[14:20]] + _MILLIS[value[20:]]
-        except KeyError:
-            pass  # another way of writing it, or no time at all
-    return parse_instant(value)
-
-
 def _received(value: object, time: int) -> int:
     """The record time of a record that carries none; a `received_at` that is no time counts as absent."""
     if value is None:
         return time
     try:
-        return _instant(value)
+        return read_instant(value)
     except ValueError:
         return time
 
@@ -298,7 +314,12 @@ def _derive_id(event: Event, sent: dict[str, Any]) -> str:
 
 
 def _may_be_deep(value: bytes) -> bool:
-    return len(value) > _TOO_SHORT_TO_BE_DEEP and value.count(b"{") + value.count(b"[") > MAX_DEPTH
+    """Whether there are brackets enough. A list takes two bytes a level, an object five: most need one look or none."""
+    size = len(value)
+    if size <= _TOO_SHORT_TO_BE_DEEP:
+        return False
+    lists = value.count(b"[")
+    return lists + (size - 2 * lists) // 5 > MAX_DEPTH and lists + value.count(b"{") > MAX_DEPTH
 
 
 def _check_depth(value: bytes) -> None:

@@ -11,6 +11,8 @@ from stream.ingest.transforms import Transform
 
 ABSENT: Any = object()
 """Not given, where None is an answer."""
+PRESENT = frozenset({"\0present"})
+"""The words of a test that asks only whether there is a value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from stream.errors import RecordError
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
-MAX_CELL = 1 << 20
-"""Characters of one cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,6 @@ class Rows:
 
     def reader(self, lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
         """The rows of lines of text, one row on several lines where quotes hold a line feed."""
-        csv.field_size_limit(MAX_CELL)
         if self.quotes:
             return csv.reader(lines, delimiter=delimiter)
         return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)

@@ -76,7 +76,7 @@ def _snake(value: str) -> str:
 
 def snake_case(value: Any) -> str | None:
     """`Order Completed`, `orderCompleted`, `order-completed` → `order_completed`; nothing if no letter is left."""
-    plain = text(value)
+    plain: str = value if type(value) is str else text(value)
     return (_snake(plain) if len(plain) <= 200 else plain) or None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import csv
 import gzip
 import io
 import sys
@@ -23,12 +22,19 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import zstandard
 
-from stream.errors import OperatorError, RecordError
+from stream.errors import RecordError
+from stream.ingest import Mapping
+from stream.ingest.rows import PLAIN
+from stream.replay.records import LogError, LogRecord
+from stream.replay.tables import read_table, recoded
+
+__all__ = ["STDIN", "Lines", "Log", "LogError", "LogRecord"]
 
 STDIN = "-"
 MAX_PARTITIONS = 10_000
 _AT_ONCE = 1_000
 _GZIP, _ZSTD, _PARQUET, _BOM = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -37,29 +43,6 @@ _SUFFIXES = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
-
-
-class LogError(OperatorError):
-    """A log that cannot be opened or understood as a whole."""
-
-    exit_code = 1
-
-
-class LogRecord(NamedTuple):
-    """One record of a log, as ingest wants it."""
-
-    raw: bytes | None
-    """The record's bytes; a line of the file, or the value that was recorded from a topic."""
-    line: int
-    """Line in the file, from 1 (row, in Parquet)."""
-    row: dict[str, Any] | None = None
-    """The columns, where the file has columns: then they are read instead of `raw`."""
-    key: bytes | None = None
-    record_time: int | None = None
-    partition: int | None = None
-    """Where the record lay in its topic, if it was recorded from one."""
-    error: RecordError | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class Lines(NamedTuple):
@@ -95,11 +78,13 @@ _decode_recorded = msgspec.json.Decoder(_Recorded).decode
 class Log:
     """One log to be read from its beginning. LogError if it cannot be opened.
 
-    `size` and `position` are bytes of the file as it is stored, for progress; None where nobody knows.
+    `mapping` says how its tables are cut, and is told their columns. `size` and `position` are bytes of the file as it
+    is stored, for progress; None where nobody knows.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, mapping: Mapping | None = None) -> None:
         self.path = path
+        self._mapping = mapping
         self.size: int | None = None
         try:
             if path == STDIN:
@@ -148,14 +133,26 @@ class Log:
         kind = _SUFFIXES.get(Path(self.path.removesuffix(".gz").removesuffix(".zst")).suffix.lower())
         if kind == "parquet" or start == _PARQUET:
             return _batched(_read_parquet(self.path), size)
+        rows = PLAIN if self._mapping is None or self._mapping.rows is None else self._mapping.rows
+        if rows.encoding is not None:
+            self._buffered = recoded(self._buffered, rows.encoding, self.path)
+            start = self._buffered.peek(4)[:4]
+        elif start[:2] in _UTF_16:
+            raise LogError(
+                f"{self.path}: is UTF-16: convert it to UTF-8 (iconv -f UTF-16 -t UTF-8), or give its mapping "
+                "`rows: {encoding: utf-16}`"
+            )
         if start.startswith(_BOM):
             self._buffered.read(len(_BOM))
+        if kind is None and (rows.columns is not None or rows.delimiter is not None) and start[:1] != b"{":
+            kind = "csv"
         if kind is None:
             kind = "jsonl" if start.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[", b"") else "csv"
         if kind == "jsonl":
             return _read_lines(self._buffered, size)
-        rows = _read_table(self._buffered, self.path, "\t" if kind == "tsv" else ",")
-        return _batched(rows, size)
+        check = (lambda header: None) if self._mapping is None else self._mapping.check_columns
+        delimiter = rows.delimiter or ("\t" if kind == "tsv" else ",")
+        return _batched(read_table(self._buffered, self.path, rows, delimiter, check), size)
 
 
 def _batched(records: Iterator[LogRecord], size: int) -> Iterator[list[LogRecord]]:
@@ -204,50 +201,6 @@ def _bytes(text: str | None, packed: str | None) -> bytes | None:
     if packed is not None:
         return base64.b64decode(packed, validate=True)
     return None if text is None else text.encode()
-
-
-def _read_table(lines: Iterator[bytes], path: str, delimiter: str) -> Iterator[LogRecord]:
-    pending: list[bytes] = []
-
-    def decoded() -> Iterator[str]:
-        for line in lines:
-            pending.append(line)
-            yield line.decode("utf-8", "surrogateescape")
-
-    rows = csv.reader(decoded(), delimiter=delimiter)
-    try:
-        header = next(rows)
-    except (StopIteration, csv.Error):
-        raise LogError(f"{path}: expected a first line with the names of the columns") from None
-    number = rows.line_num + 1
-    while True:
-        pending.clear()
-        error = None
-        cells: list[str] = []
-        try:
-            cells = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as wrong:
-            error = RecordError("bad_row", f"line {number}: {wrong}")
-        raw = pending[0] if len(pending) == 1 else b"".join(pending)
-        if not raw.isascii() and error is None:
-            error = _undecodable(raw, number)
-        if len(cells) > len(header):
-            error = RecordError(
-                "bad_row", f"line {number}: {len(cells)} columns, the header names {len(header)}"
-            )
-        if cells or error:
-            yield LogRecord(raw.rstrip(b"\r\n"), number, dict(zip(header, cells, strict=False)), error=error)
-        number = rows.line_num + 1
-
-
-def _undecodable(raw: bytes, number: int) -> RecordError | None:
-    try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        return RecordError("bad_row", f"line {number}: not UTF-8: {error.reason} at byte {error.start}")
-    return None
 
 
 def _read_parquet(path: str) -> Iterator[LogRecord]:

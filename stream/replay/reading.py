@@ -66,8 +66,12 @@ class EventReader:
             raise record.error
         partition = NO_PARTITION if record.partition is None else record.partition
         if record.row is None:
-            return self._ingest.read_all(record.raw, offset=partition, record_time=record.record_time)
-        return self._ingest.read_row(record.row, offset=partition, record_time=record.record_time)
+            return self._ingest.read_all(
+                record.raw, offset=partition, record_time=record.record_time, origin=record
+            )
+        return self._ingest.read_row(
+            record.row, offset=partition, record_time=record.record_time, origin=record
+        )
 
     def _refuse(self, record: LogRecord, error: RecordError) -> None:
         letter = DeadLetter.of(error, record.raw or b"", record.key, file=self.log.path, line=record.line)

@@ -100,10 +100,11 @@ def _replay(job: Job, plan: Plan, mine: Mine | None, folder: Path | None, progre
             letters = (
                 sys.stdout.buffer if to_stdout else files.enter_context(Path(job.dead_letters).open("wb"))
             )
+        mapping = load_mapping(job.mapping)
         run = Replay(
             plan,
             job.times,
-            mapping=load_mapping(job.mapping),
+            mapping=mapping,
             partitions=job.partitions,
             batch_size=job.batch_size,
             until=job.until,
@@ -117,7 +118,7 @@ def _replay(job: Job, plan: Plan, mine: Mine | None, folder: Path | None, progre
         # Batches leave no cycles behind: collecting young objects all the time finds nothing.
         gc.freeze()
         gc.set_threshold(100_000, 50, 100)
-        logs = [Log(path) for path in job.logs]
+        logs = [Log(path, mapping) for path in job.logs]
         for records in run.feed(*logs):
             positions = [log.position for log in logs]
             progress(records, None if None in positions else sum(filter(None, positions)))

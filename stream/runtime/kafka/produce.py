@@ -84,7 +84,7 @@ def produce(
     """
     produced = Produced()
     pace = _Pace(rate, speed)
-    log = Log(path)
+    log = Log(path, mapping)
 
     def refuse(letter: DeadLetter) -> None:
         produced.refused[letter.reason] += 1
@@ -137,9 +137,10 @@ def outgoing_records(
     send: it becomes a dead letter here.
     """
     ingest = Ingest()
+    source = None if mapping is None else Ingest(mapping)
     for line in log.records():
         try:
-            values = _values(line, mapping)
+            values = _values(line, source)
         except RecordError as error:
             on_dead_letter(DeadLetter.of(error, line.raw or b"", line.key, file=log.path, line=line.line))
             continue
@@ -163,21 +164,14 @@ def _outgoing(ingest: Ingest, line: LogRecord, value: bytes | None) -> Outgoing:
     return Outgoing(key, value, timestamp, line.headers, line.partition, is_clock)
 
 
-def _values(line: LogRecord, mapping: Mapping | None) -> list[bytes | None]:
+def _values(line: LogRecord, source: Ingest | None) -> list[bytes | None]:
     """The values that a record of a log becomes; RecordError where the mapping cannot read it."""
-    row = line.row
-    if mapping is None:
-        return [line.raw if row is None or line.error is not None else msgspec.json.encode(row)]
+    if source is None:
+        return [line.raw if line.row is None or line.error is not None else msgspec.json.encode(line.row)]
     if line.error is not None:
         raise line.error
-    if row is None:
-        try:
-            row = msgspec.json.decode(line.raw or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RecordError("bad_json", f"$: {error}") from None
-        if not isinstance(row, dict):
-            raise RecordError("not_an_object", "$: expected an object")
-    return [msgspec.json.encode(each) for each in mapping.apply(row)]
+    made = source.canonical(line.raw, row=line.row, record_time=line.record_time, origin=line)
+    return [value for _, value in made]
 
 
 class _Sender:
