@@ -27,7 +27,7 @@ FIRST_DAY: Final = "2026-11-02"
 _TIME = re.compile(r"(?:((?:\d{4}-)?\d\d-\d\d)\s+)?(\d\d:\d\d(?::\d\d(?:\.\d{3})?)?)(?=\s|$)\s*")
 _REPEAT = re.compile(r"\s+×(\d+) every (\w+)\s*$")
 _USER = re.compile(r"([\w-]+):\s+")
-_MEANING = re.compile(r"(\w+) = (.+)")
+_MEANING = re.compile(r"([A-Za-z_]\w*)\s*=\s*(.+)")
 Event = dict[str, Any]
 
 
