@@ -207,15 +207,15 @@ class Metrics:
         """Makes the series of these names. `ladders` gives each one's tiers."""
         self.consumed.labels(topic)
         segments = list(segments)
-        for name, types in (
-            *((name, ("entered", "exited")) for name in segments),
-            *((name, ("entered", "moved", "exited")) for name in ladders),
-        ):
-            for type_ in types:
-                for cause in ("event", "timer"):
-                    self.changes.labels(name, type_, cause)
-            for reason in SUPPRESSIONS:
-                self.suppressed.labels(name, reason)
+        for names, types in ((segments, ("entered", "exited")), (ladders, ("entered", "moved", "exited"))):
+            for name in names:
+                for type_ in types:
+                    for cause in ("event", "timer"):
+                        self.changes.labels(name, type_, cause)
+                for reason in SUPPRESSIONS:
+                    self.suppressed.labels(name, reason)
+        for name in segments:
+            self.changes.labels(name, "retracted", "late_event")
         self.membership_duration.prepare(segments)
         members, tiers = (known for _, known in self._shown)
         members.update((name,) for name in segments)
