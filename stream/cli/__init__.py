@@ -20,6 +20,7 @@ from stream.errors import DefinitionError, SegstreamError
 _COMMANDS = {
     "demo": "stream.cli.demo",
     "check": "stream.cli.check",
+    "convert": "stream.cli.convert",
     "replay": "stream.cli.replay",
     "explain": "stream.cli.explain",
     "run": "stream.cli.kafka",

@@ -23,7 +23,7 @@ from uuid import uuid5
 
 from stream.errors import RecordError
 from stream.identifiers import NAMESPACE
-from stream.ingest.numbers import number_or_same
+from stream.ingest.numbers import number_or_same, product
 from stream.ingest.origin import read_header, read_key
 from stream.ingest.parts import (
     ABSENT,
@@ -40,6 +40,7 @@ from stream.ingest.parts import (
     Listing,
     Merge,
     Part,
+    Product,
     Read,
     Template,
     Test,
@@ -91,8 +92,8 @@ class _Writer:
         self._names: dict[str, Any] = {
             "EMPTY": {}, "AT": _at, "TEXT": text_or_same, "NUMBER": number_or_same, "PLAIN": text,
             "HEADER": read_header, "KEY": read_key, "ERROR": RecordError, "ITEMS": _items,
-            "BESIDE": _beside, "UNIQUE": _unique, "LOOK": _look, "NONE_FITS": _none_fits, "TOO_MANY": _too_many,
-            "DECODE": _decode,
+            "BESIDE": _beside, "UNIQUE": _unique, "PRODUCT": _product, "LOOK": _look,
+            "NONE_FITS": _none_fits, "TOO_MANY": _too_many, "DECODE": _decode,
         }  # fmt: skip
         self._lines: list[Any] = []
         self._indent = 1
@@ -188,6 +189,11 @@ class _Writer:
             value = self._new("v")
             parts = [self._part(each, scope) for each in part.parts]
             self._put(f"{value} = UNIQUE({', '.join(parts)})")
+            return value
+        if isinstance(part, Product):
+            value = self._new("v")
+            parts = [self._part(each, scope) for each in part.parts]
+            self._put(f"{value} = PRODUCT({part.label!r}, {', '.join(parts)})")
             return value
         if isinstance(part, Choose):
             return self._choose(part, scope)
@@ -452,6 +458,15 @@ def _unique(*parts: Any) -> str | None:
         return str(uuid5(NAMESPACE, "\n".join("" if part is None else text(part) for part in parts)))
     except (ValueError, UnicodeEncodeError) as error:
         raise RecordError("bad_id", f"$: an id is made of text and numbers: {error}") from None
+
+
+def _product(label: str, *parts: Any) -> int | float | None:
+    if any(part is None for part in parts):
+        return None
+    try:
+        return product(parts)
+    except (ValueError, ArithmeticError) as error:
+        raise RecordError("bad_row", f"$.{label}: {error}") from None
 
 
 def _look(table: Mapping[str, Any], value: Any, otherwise: Any) -> Any:

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
@@ -22,6 +22,7 @@ from stream.ingest.numbers import number
 from stream.ingest.parts import PRESENT, Condition, Test, Together
 from stream.ingest.paths import Path
 from stream.ingest.transforms import Transform, text
+from stream.ingest.yaml_values import is_text, plain
 
 OPERATORS = (
     "is", "not", "below", "above", "at_least", "at_most", "starts_with", "contains", "present", "as",
@@ -37,7 +38,6 @@ _TEXTS: dict[str, Callable[[str, str], bool]] = {
     "contains": lambda value, part: part in value,
 }
 _NULL = "tag:yaml.org,2002:null"
-_STR = "tag:yaml.org,2002:str"
 Check = Callable[[Any], bool]
 
 
@@ -78,7 +78,7 @@ class ConditionReader:
             return None
         if not isinstance(node, yaml.MappingNode):
             words = self._words(node)
-            plain = all(each.tag == _STR for each in _nodes(node))
+            plain = all(is_text(each) for each in _nodes(node))
             return Test(path, words if plain and words else None, _among(words))
         entries = self._source.fields(node, "a condition", OPERATORS) or {}
         checks = [self._check(name, value) for name, (_, value) in entries.items() if name != "as"]
@@ -120,8 +120,7 @@ class ConditionReader:
             elif each.tag == _NULL:
                 self._source.error(each, "nothing is asked for with {present: false}")
             else:
-                value = yaml.SafeLoader("").construct_object(each)
-                words.add(_word(value) or cast(str, each.value))
+                words.add(_word(plain(each)) or str(each.value))
         return frozenset(words)
 
 

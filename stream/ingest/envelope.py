@@ -83,7 +83,7 @@ class Ingest:
     ) -> list[Event]:
         """The events of a record, as the mapping makes them; `origin` is what a mapping may read beside the value."""
         if self._mapping is not None:
-            return self.read_row(self._mappable(value), offset=offset, record_time=record_time, origin=origin)
+            return self.read_row(self.mappable(value), offset=offset, record_time=record_time, origin=origin)
         readable = self._readable(value)
         try:
             event = self._decode(readable)
@@ -111,8 +111,8 @@ class Ingest:
                 raise RecordError("bad_json", f"$: {error}") from None
         return value
 
-    def _mappable(self, value: bytes | None) -> Any:
-        """What a mapping is applied to: the columns of a row, an object, or a list where it takes one."""
+    def mappable(self, value: bytes | None) -> Any:
+        """What the mapping is applied to: the columns of a row, an object, or a list where it takes one."""
         if self._cut is not None and value is not None and len(value) <= self._max_event_bytes:
             return self._cut(value)
         try:
@@ -136,7 +136,7 @@ class Ingest:
         A record that is canonical and has its id stays as it is, to the byte.
         """
         if self._mapping is not None:
-            made = self._mapping.apply(self._mappable(value) if row is None else row, origin, record_time)
+            made = self._mapping.apply(self.mappable(value) if row is None else row, origin, record_time)
             return [self._with_id(each, self._made(each, 0, record_time)) for each in made]
         if row is not None:
             (event,) = self.read_row(row, offset=0, record_time=record_time)

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
+from pathlib import Path as File
 from typing import Any
 
 import yaml
@@ -31,6 +31,7 @@ from stream.errors import DefinitionError, Problem
 from stream.ingest.compiler import Apply, compile_body
 from stream.ingest.origin import Origin
 from stream.ingest.parts import Body
+from stream.ingest.paths import Path
 from stream.ingest.reader import BODY_KEYS, MappingReader
 from stream.ingest.rows import Rows
 
@@ -49,7 +50,8 @@ class Mapping:
     reads_origin: bool
     """It reads the key, the headers or the timestamp of records."""
     _apply: Apply
-    _columns: tuple[tuple[str, Place], ...]
+    needs: tuple[tuple[Path, Place], ...]
+    """Paths into the record that must lead somewhere, with where the mapping says so."""
     whole: bool = False
     """The record may be a list: its items are what `each` looks at."""
 
@@ -65,7 +67,8 @@ class Mapping:
     def check_columns(self, header: Iterable[str]) -> None:
         """DefinitionError if the mapping needs columns that a table has not."""
         names = list(header)
-        if len(names) == 1 and len(self._columns) > 1:
+        needed = [(path.column, at) for path, at in self.needs if path.column is not None]
+        if len(names) == 1 and len(needed) > 1:
             hint = next((each for each in ";\t|," if each in names[0]), None)
             shown = {"\t": "tab"}.get(hint or "", hint)
             told = (
@@ -79,7 +82,7 @@ class Mapping:
             Problem(
                 at.file, at.line, at.column, f"the table has no column `{name}`{told or suggest(name, names)}"
             )
-            for name, at in self._columns
+            for name, at in needed
             if name not in names
         ]
         if problems:
@@ -99,13 +102,13 @@ def _presets() -> frozenset[str]:
     )
 
 
-def load_mapping(name: str | Path) -> Mapping:
+def load_mapping(name: str | File) -> Mapping:
     """The preset of that name, else the mapping in that file; DefinitionError with everything that is wrong in it."""
     if str(name) in _presets():
         preset = resources.files("stream.ingest") / "presets" / f"{name}.yaml"
         return parse_mapping(preset.read_text(encoding="utf-8"), str(name))
     try:
-        source = Path(name).read_text(encoding="utf-8")
+        source = File(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         near = suggest(str(name), preset_names())
@@ -131,13 +134,13 @@ def parse_mapping(text: str, file: str) -> Mapping:
         raise DefinitionError(problems.errors)
     body = reader.body
     return Mapping(
-        reader.name or Path(file).stem,
+        reader.name or File(file).stem,
         reader.description,
         reader.identity,
         reader.rows,
         reader.reads_origin,
         _unchanged if body is None else compile_body(body, reader.decode),
-        tuple(reader.columns),
+        tuple(reader.needs),
         body is not None and _takes_lists(body),
     )
 

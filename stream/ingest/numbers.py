@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -83,6 +83,14 @@ def scale(factor: Decimal) -> Callable[[Any], int | float]:
         return number(int(scaled)) if scaled == scaled.to_integral_value() else number(float(scaled))
 
     return read
+
+
+def product(values: Iterable[Any]) -> int | float:
+    """Numbers multiplied as people do it: 3 × 19.99 is 59.97."""
+    found = Decimal(1)
+    for value in values:
+        found *= Decimal(str(number(value)))
+    return number(int(found)) if found == found.to_integral_value() else number(float(found))
 
 
 def negate(value: Any) -> int | float:

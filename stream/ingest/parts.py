@@ -51,6 +51,14 @@ class Unique:
 
 
 @dataclass(frozen=True, slots=True)
+class Product:
+    """Numbers multiplied; nothing if one of them is missing."""
+
+    parts: tuple[Part, ...]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """A value and what is done with it: transforms, then the clock, then the table, then the default."""
 
@@ -108,7 +116,9 @@ class ForEach:
     part: Part
 
 
-Part = Constant | Read | First | Template | Unique | Field | Choose | Build | Merge | Listing | ForEach
+Part = (
+    Constant | Read | First | Template | Unique | Product | Field | Choose | Build | Merge | Listing | ForEach
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Root = Literal["item", "record", "headers", "key", "timestamp"]
 Step = str | int
@@ -86,3 +86,15 @@ def _steps(text: str) -> tuple[Step, ...]:
         if text[at] != ".":
             raise ValueError(f"`{text}` is no path: a name in quotes ends where a dot follows")
         at += 1
+
+
+def walk(item: Any, steps: tuple[Step, ...]) -> Any:
+    """What the steps lead to; None where there is no such step."""
+    for step in steps:
+        if isinstance(item, dict):
+            item = item.get(str(step))
+        elif isinstance(item, list) and isinstance(step, int) and -len(item) <= step < len(item):
+            item = item[step]
+        else:
+            return None
+    return item

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stream.ingest.paths import Step
+from stream.ingest.paths import Step, walk
 from stream.ingest.transforms import Transform, text_or_same
 
 
@@ -18,24 +18,13 @@ def pivot(key: tuple[Step, ...], values: tuple[tuple[Step, ...], ...]) -> Transf
             raise ValueError(f"expected a list of keys and values, not {str(value)[:40]!r}")
         found: dict[str, Any] = {}
         for item in value:
-            name = text_or_same(_walk(item, key))
+            name = text_or_same(walk(item, key))
             if isinstance(name, str) and name:
                 for way in values:
-                    given = _walk(item, way)
+                    given = walk(item, way)
                     if given is not None:
                         found[name] = given
                         break
         return found or None
 
     return read
-
-
-def _walk(item: Any, steps: tuple[Step, ...]) -> Any:
-    for step in steps:
-        if isinstance(item, dict):
-            item = item.get(str(step))
-        elif isinstance(item, list) and isinstance(step, int) and -len(item) <= step < len(item):
-            item = item[step]
-        else:
-            return None
-    return item

@@ -30,6 +30,7 @@ from stream.ingest.parts import (
     Listing,
     Merge,
     Part,
+    Product,
     Read,
     Template,
     Unique,
@@ -38,6 +39,7 @@ from stream.ingest.paths import Path, parse_path
 from stream.ingest.pivot import pivot
 from stream.ingest.rows import DELIMITERS, Rows
 from stream.ingest.transforms import OF_A_ZONE, TRANSFORMS, WITH_ARGUMENT, Transform, split
+from stream.ingest.yaml_values import is_text, plain
 
 BODY_KEYS = ("match", "each", "drop", "event", "cases")
 MAPPING_KEYS = ("name", "description", "timezone", "rows", "decode", "identity", *BODY_KEYS)
@@ -48,6 +50,7 @@ FORMS = {
     "template": ("template", "as", "table", "else", "default"),
     "const": ("const",),
     "uuid5": ("uuid5",),
+    "multiply": ("multiply",),
     "when": ("when", "then", "else"),
     "each": ("each", "match", "drop", "item", "as"),
     "merge": ("merge",),
@@ -62,7 +65,7 @@ _REASONS = {
 }
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|([{}])")
 _BROKEN = Constant(None)
-_NULL, _STR = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
+_NULL = "tag:yaml.org,2002:null"
 
 
 class MappingReader:
@@ -81,8 +84,8 @@ class MappingReader:
         self.rows: Rows | None = None
         self.body: Body | None = None
         self.decode: list[tuple[str, tuple[Transform, ...]]] = []
-        self.columns: list[tuple[str, Place]] = []
-        """Columns that the mapping needs, with where it says so; not those that are one of several ways."""
+        self.needs: list[tuple[Path, Place]] = []
+        """Paths into the record, with where they stand; not those that are one of several ways."""
         self.reads_origin = False
 
     def read(self, text: str) -> None:
@@ -153,8 +156,9 @@ class MappingReader:
         return Rows(delimiter, columns, skip or 0, encoding, quotes is not False)
 
     def _check_columns(self, columns: tuple[str, ...]) -> None:
-        for name, at in self.columns:
-            if name not in columns:
+        for path, at in self.needs:
+            name = path.column
+            if name is not None and name not in columns:
                 self._source.problems.error(at, f"unknown column `{name}`{suggest(name, columns)}")
 
     def _body(self, node: yaml.Node, fields: dict[str, Any], allowed: tuple[str, ...]) -> Body | None:
@@ -242,6 +246,8 @@ class MappingReader:
             return Constant(plain(fields["const"][1]))
         if form == "uuid5":
             return Unique(self._parts(fields["uuid5"][1], reason))
+        if form == "multiply":
+            return Product(self._parts(fields["multiply"][1], reason), self._label)
         if form == "merge":
             return Merge(self._parts(fields["merge"][1], reason))
         if form == "when":
@@ -345,7 +351,7 @@ class MappingReader:
         if not isinstance(node, yaml.ScalarNode) or node.tag == _NULL:
             self._source.error(node, f"expected a path for {what}, not {kind(node)}")
             return None
-        if node.tag != _STR:
+        if not is_text(node):
             self._source.error(
                 node, f"`{node.value}` is no path: a constant is written {{const: {node.value}}}"
             )
@@ -364,7 +370,7 @@ class MappingReader:
         if path.root in ("headers", "key", "timestamp"):
             self.reads_origin = True
         elif path.column is not None and not self._alternative and self._is_of_record(path):
-            self.columns.append((path.column, self._source.place(node)))
+            self.needs.append((path, self._source.place(node)))
         return path
 
     def _is_of_record(self, path: Path) -> bool:
@@ -480,7 +486,7 @@ def _form_of(values: dict[str, yaml.Node]) -> str | None:
     scalar, sequence, mapping = yaml.ScalarNode, yaml.SequenceNode, yaml.MappingNode
     shapes: dict[str, tuple[type[yaml.Node], ...]] = {
         "path": (scalar, sequence), "const": (scalar, sequence, mapping), "first": (sequence,), "uuid5": (sequence,),
-        "merge": (sequence,), "template": (scalar,),
+        "merge": (sequence,), "multiply": (sequence,), "template": (scalar,),
     }  # fmt: skip
     if "when" in values and "then" in values:
         return "when"
@@ -490,17 +496,6 @@ def _form_of(values: dict[str, yaml.Node]) -> str | None:
         if isinstance(values.get(name), shape) and (name != "template" or "{" in values[name].value):
             return name
     return None
-
-
-def plain(node: yaml.Node) -> Any:
-    """The value of a node as YAML reads it; dates stay text, as JSON has none."""
-    if isinstance(node, yaml.SequenceNode):
-        return [plain(each) for each in node.value]
-    if isinstance(node, yaml.MappingNode):
-        return {str(key.value): plain(value) for key, value in node.value}
-    if node.tag == "tag:yaml.org,2002:timestamp":
-        return node.value
-    return yaml.SafeLoader("").construct_document(node)
 
 
 def _is_encoding(name: str) -> bool:
