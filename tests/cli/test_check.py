@@ -85,7 +85,7 @@ def test_text_of_authors_is_no_markup(tmp_path: Path) -> None:
 
 
 def test_every_problem_of_every_file_is_told_with_its_place(tmp_path: Path) -> None:
-    mapping = "event:\n  type: kind\n  time: {path: at, as: mss}\n"
+    mapping = "event:\n  type: kind\n  time: {path: at, as: mss}\n  user_id: who\n"
     files = [write(tmp_path / "bad.yaml", BAD), write(tmp_path / "map.yaml", mapping), tmp_path / "none.yaml"]
     result = check(*files)
     assert result.exit_code == 1
@@ -99,7 +99,8 @@ def test_every_problem_of_every_file_is_told_with_its_place(tmp_path: Path) -> N
 
 
 def test_packs_and_mappings_can_be_checked(tmp_path: Path) -> None:
-    result = check("pack:retail", write(tmp_path / "map.yaml", "name: mine\nevent: {type: kind, time: at}\n"))
+    mapping = "name: mine\nevent: {type: kind, time: at, user_id: who}\n"
+    result = check("pack:retail", write(tmp_path / "map.yaml", mapping))
     assert result.exit_code == 0
     assert "mapping mine" in result.output
     assert "cart_abandoned" in result.output
