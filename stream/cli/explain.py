@@ -95,7 +95,7 @@ def _find(folder: Path, user: str) -> tuple[bytes, bytes]:
         )
     users = 0
     for place in partitions:
-        store = RocksStore(place)
+        store = RocksStore(place, read_only=True)
         try:
             marker, raw = store.marker(), store.get_many([user])[0]
             if marker is not None and raw is not None:

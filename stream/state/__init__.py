@@ -53,7 +53,7 @@ class Store(Protocol):
         """About how many bytes it takes."""
 
     def flush(self) -> None:
-        """Make what was written survive a crash of the process, so that less is restored after it."""
+        """Begin to make what was written survive a crash of the process, so that less is restored after it."""
 
     def wipe(self) -> None:
         """Forget everything, the marker too."""

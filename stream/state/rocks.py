@@ -10,12 +10,14 @@ take is bounded whatever the number of partitions.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rocksdict import (
+    AccessType,
     BlockBasedOptions,
     Cache,
     DBCompressionType,
@@ -28,10 +30,14 @@ from rocksdict import (
 
 from stream.state import StoreBusyError, StoreDamagedError, StoreFailedError
 
+log = logging.getLogger(__name__)
+
 _MARKER = b"m"
 _USER = b"u:"
 _AFTER_USERS = b"u;"  # the byte after ":"
 _WRITE_BUFFER = 16 << 20
+_MACHINE = ("No space left", "Permission denied", "Read-only file system", "Too many open files", "Not a directory")
+"""Where opening fails for one of these, the store may be sound. Any other failure is the store's own."""
 
 
 class Memory:
@@ -47,8 +53,10 @@ class Memory:
 class RocksStore:
     """Profiles of one partition in `folder`."""
 
-    def __init__(self, folder: Path, memory: Memory | None = None) -> None:
+    def __init__(self, folder: Path, memory: Memory | None = None, *, read_only: bool = False) -> None:
+        """`read_only`: look at what is there, even if a worker has it open; only RocksDB's own LOG is written."""
         self._folder = folder
+        self._read_only = read_only
         self._memory = memory or Memory(64 << 20)
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True  # a property, whatever its stub says
@@ -63,11 +71,13 @@ class RocksStore:
 
     def scan(self) -> Iterator[tuple[str, bytes]]:
         skip = len(_USER)
+        key = _USER
         try:
             for key, profile in self._db.items(from_key=_USER):
                 if key >= _AFTER_USERS:
                     return
                 yield key[skip:].decode(), profile
+            self._check_end(key)
         except Exception as error:
             raise self._damaged(error) from error
 
@@ -103,9 +113,9 @@ class RocksStore:
 
     def flush(self) -> None:
         try:
-            self._db.flush()
+            self._db.flush(wait=False)
         except Exception as error:
-            raise StoreFailedError(f"the state in {self._folder} could not be flushed: {error}") from error
+            raise self._unwritten(error) from error
 
     def wipe(self) -> None:
         self._db.close()
@@ -113,20 +123,34 @@ class RocksStore:
         self._db = self._open()
 
     def close(self) -> None:
-        self._db.close()  # flushes, the write-ahead log being off
+        if not self._read_only:
+            try:
+                self._db.flush()  # the write-ahead log being off
+            except Exception as error:  # noqa: BLE001  # rocksdict raises nothing finer
+                log.warning("%s; what is missing is restored from the changelog", self._unwritten(error))
+        self._db.close()
+
+    def _check_end(self, last: bytes) -> None:
+        """Raises if `items` ended because a block behind `last` cannot be read: it does not tell."""
+        here = self._db.iter()
+        here.seek(last)
+        if here.valid() and here.key() == last:
+            here.next()
+        here.status()
 
     def _open(self) -> Rdict:
         try:
+            if self._read_only:
+                return Rdict(str(self._folder), self._options(), access_type=AccessType.read_only(False))
             self._folder.mkdir(parents=True, exist_ok=True)
             return Rdict(str(self._folder), self._options())
         except Exception as error:
-            if "Corruption" in str(error) or "MANIFEST" in str(error):
-                raise self._damaged(error) from error
-            if "lock " in str(error):  # "While lock file", "lock hold by current process"
-                raise StoreBusyError(
-                    f"the state in {self._folder} is open in another worker: {error}"
-                ) from error
-            raise StoreFailedError(f"the state in {self._folder} cannot be opened: {error}") from error
+            told = str(error)
+            if "While lock file" in told or "lock hold by" in told:
+                raise StoreBusyError(f"the state in {self._folder} is open in another worker: {told}") from error
+            if isinstance(error, OSError) or any(reason in told for reason in _MACHINE):
+                raise StoreFailedError(f"the state in {self._folder} cannot be opened: {told}") from error
+            raise self._damaged(error) from error
 
     def _options(self) -> Options:
         table = BlockBasedOptions()
@@ -150,7 +174,17 @@ class RocksStore:
         try:
             self._db.write(batch, self._write_options)
         except Exception as error:
-            raise StoreFailedError(f"the state in {self._folder} could not be written: {error}") from error
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: Exception) -> StoreDamagedError | StoreFailedError:
+        told = str(error)
+        if "Corruption" in told:  # found while compacting
+            return self._damaged(error)
+        if "No space left" in told:
+            return StoreFailedError(
+                f"the disk of {self._folder} is full: make room and start again, nothing is lost: {told}"
+            )
+        return StoreFailedError(f"the state in {self._folder} could not be written: {told}")
 
     def _damaged(self, error: Exception) -> StoreDamagedError:
         return StoreDamagedError(f"the state in {self._folder} cannot be read: {error}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +90,77 @@ def test_flipped_bits_are_found_when_read(tmp_path: Path) -> None:
         RocksStore(tmp_path / "0").get_many(users)
     destroy(tmp_path / "0")
     assert RocksStore(tmp_path / "0").marker() is None
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut", "deleted"])
+def test_a_damaged_store_is_whole_or_says_so(tmp_path: Path, kind: str) -> None:
+    """Whatever happens to one file: all of some step is read, or StoreDamagedError is raised. Nothing between."""
+    sound = RocksStore(tmp_path / "sound")
+    first, second = ({f"u{n}": f"{step} {n}".encode() * 20 for n in range(2000)} for step in (1, 2))
+    sound.write(first, b"m1")
+    sound.close()
+    sound = RocksStore(tmp_path / "sound")
+    sound.write(second, b"m2")
+    sound.close()
+    chance, damaged = random.Random(kind), 0
+    for file in sorted((tmp_path / "sound").iterdir()):
+        for _ in range(4 if file.stat().st_size and kind != "deleted" else 1):
+            copy = tmp_path / "copy"
+            shutil.copytree(tmp_path / "sound", copy)
+            hurt(copy / file.name, kind, chance)
+            try:
+                store = RocksStore(copy)
+            except StoreDamagedError:
+                damaged += 1
+            else:
+                try:
+                    found = store.marker(), dict(store.scan())
+                    assert found in [(None, {}), (b"m1", first), (b"m2", second)], file.name
+                    assert store.get_many(list(found[1])) == list(found[1].values())
+                except StoreDamagedError:
+                    damaged += 1
+                store.close()
+            shutil.rmtree(copy)
+    assert damaged >= 3
+
+
+def hurt(file: Path, kind: str, chance: random.Random) -> None:
+    data = bytearray(file.read_bytes())
+    if kind == "deleted":
+        file.unlink()
+    elif data and kind == "cut":
+        file.write_bytes(data[: chance.randrange(len(data))])
+    elif data:
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        file.write_bytes(data)
+
+
+def test_reading_along_needs_no_lock_and_changes_nothing(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path / "0")
+    store.write({"ann": b"1"}, b"m1")
+    store.close()
+    store = RocksStore(tmp_path / "0")
+    before = sorted(file.name for file in (tmp_path / "0").iterdir() if "LOG" not in file.name)
+    reader = RocksStore(tmp_path / "0", read_only=True)
+    assert reader.get_many(["ann"]) == [b"1"]
+    reader.close()
+    assert sorted(file.name for file in (tmp_path / "0").iterdir() if "LOG" not in file.name) == before
+    store.close()
+
+
+def test_all_stores_together_stay_within_their_memory(tmp_path: Path) -> None:
+    memory = Memory(16 << 20)
+    stores = [RocksStore(tmp_path / str(number), memory) for number in range(8)]
+    for step in range(20):
+        for store in stores:
+            store.write({f"u{step} {n}": bytes(1000) for n in range(500)}, b"m")
+    for store in stores:
+        store.get_many([f"u{step} {n}" for step in range(20) for n in range(0, 500, 7)])
+    held = sum(store._db.property_int_value("rocksdb.cur-size-all-mem-tables") for store in stores)
+    assert held < 32 << 20  # 80 MB were written, and each store might hold 16
+    assert memory.cache.get_usage() < 32 << 20
+    for store in stores:
+        store.close()
 
 
 def test_a_missing_file_is_damage(tmp_path: Path) -> None:
