@@ -176,6 +176,10 @@ class Metrics:
         self.restore_remaining = gauge(
             "restore_remaining_records", "Changelog records still to be read", "partition"
         )
+        self.foreign = counter(
+            "changelog_foreign_batches",
+            "Batches of workers that were replaced, found in the changelog and made up for",
+        )
         self.rebalances = counter("rebalances", "Assignments of partitions to this worker")
         self.ready = gauge("worker_ready", "1 while the worker serves all of its partitions")
         self.failures = counter("failures", "Errors that ended a worker; kept over restarts", "kind")

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from stream.errors import OperatorError
-from stream.state.memory import MemoryStore
+from stream.state.memory import USER, MemoryStore
 
-__all__ = ["MemoryStore", "Store", "StoreBusyError", "StoreDamagedError", "StoreFailedError"]
+__all__ = ["USER", "MemoryStore", "Store", "StoreBusyError", "StoreDamagedError", "StoreFailedError"]
 
 
 class StoreDamagedError(OperatorError):
@@ -44,7 +44,10 @@ class Store(Protocol):
         """Profiles (None deletes) and the marker, all or nothing."""
 
     def load(self, profiles: Mapping[bytes, bytes | None]) -> None:
-        """Profiles of a changelog, users as UTF-8, while restoring: the marker stays what it was."""
+        """Profiles of a changelog by its keys (`USER` + user) while restoring: the marker stays what it was.
+
+        May be called in another thread while nothing else is.
+        """
 
     def marker(self) -> bytes | None:
         """What the last `write` left; None for a new store."""
@@ -59,4 +62,4 @@ class Store(Protocol):
         """Forget everything, the marker too."""
 
     def close(self) -> None:
-        """Release it. What was written stays."""
+        """Release it. What was written stays, unless it was found damaged: then nothing stays."""

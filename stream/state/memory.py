@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+USER = b"u:"
+"""Before a user, in keys of stores on disk and of changelogs."""
+
 
 class MemoryStore:
     """A dictionary of profiles and a marker."""
@@ -29,11 +32,12 @@ class MemoryStore:
         self._marker = marker
 
     def load(self, profiles: Mapping[bytes, bytes | None]) -> None:
-        for user, profile in profiles.items():
+        skip = len(USER)
+        for key, profile in profiles.items():
             if profile is None:
-                self._profiles.pop(user.decode(), None)
+                self._profiles.pop(key[skip:].decode(), None)
             else:
-                self._profiles[user.decode()] = profile
+                self._profiles[key[skip:].decode()] = profile
 
     def marker(self) -> bytes | None:
         return self._marker

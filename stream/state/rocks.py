@@ -28,12 +28,11 @@ from rocksdict import (
     WriteOptions,
 )
 
-from stream.state import StoreBusyError, StoreDamagedError, StoreFailedError
+from stream.state import USER, StoreBusyError, StoreDamagedError, StoreFailedError
 
 log = logging.getLogger(__name__)
 
 _MARKER = b"m"
-_USER = b"u:"
 _AFTER_USERS = b"u;"  # the byte after ":"
 _WRITE_BUFFER = 16 << 20
 _MACHINE = ("No space left", "Permission denied", "Read-only file system", "Too many open files", "Not a directory")
@@ -57,6 +56,7 @@ class RocksStore:
         """`read_only`: look at what is there, even if a worker has it open; only RocksDB's own LOG is written."""
         self._folder = folder
         self._read_only = read_only
+        self._spoiled = False
         self._memory = memory or Memory(64 << 20)
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True  # a property, whatever its stub says
@@ -65,15 +65,15 @@ class RocksStore:
     def get_many(self, users: Sequence[str]) -> list[bytes | None]:
         get = self._db.get
         try:
-            return [get(_USER + user.encode()) for user in users]
+            return [get(USER + user.encode()) for user in users]
         except Exception as error:  # rocksdict raises nothing finer
             raise self._damaged(error) from error
 
     def scan(self) -> Iterator[tuple[str, bytes]]:
-        skip = len(_USER)
-        key = _USER
+        skip = len(USER)
+        key = USER
         try:
-            for key, profile in self._db.items(from_key=_USER):
+            for key, profile in self._db.items(from_key=USER):
                 if key >= _AFTER_USERS:
                     return
                 yield key[skip:].decode(), profile
@@ -85,19 +85,20 @@ class RocksStore:
         batch: Any = WriteBatch(raw_mode=True)
         for user, profile in profiles.items():
             if profile is None:
-                del batch[_USER + user.encode()]
+                del batch[USER + user.encode()]
             else:
-                batch[_USER + user.encode()] = profile
+                batch[USER + user.encode()] = profile
         batch[_MARKER] = marker
         self._write(batch)
 
     def load(self, profiles: Mapping[bytes, bytes | None]) -> None:
         batch: Any = WriteBatch(raw_mode=True)
-        for user, profile in profiles.items():
+        put = batch.put
+        for key, profile in profiles.items():
             if profile is None:
-                del batch[_USER + user]
+                del batch[key]
             else:
-                batch[_USER + user] = profile
+                put(key, profile)
         self._write(batch)
 
     def marker(self) -> bytes | None:
@@ -118,11 +119,16 @@ class RocksStore:
             raise self._unwritten(error) from error
 
     def wipe(self) -> None:
+        self._spoiled = False
         self._db.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._db = self._open()
 
     def close(self) -> None:
+        if self._spoiled:
+            self._db.close()
+            destroy(self._folder)
+            return
         if not self._read_only:
             try:
                 self._db.flush()  # the write-ahead log being off
@@ -187,6 +193,7 @@ class RocksStore:
         return StoreFailedError(f"the state in {self._folder} could not be written: {told}")
 
     def _damaged(self, error: Exception) -> StoreDamagedError:
+        self._spoiled = not self._read_only
         return StoreDamagedError(f"the state in {self._folder} cannot be read: {error}")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from kafka import KafkaAdminClient
 
 from stream.errors import OperatorError
@@ -20,10 +20,12 @@ from stream.runtime.kafka.changelog import (
     Claim,
     Marker,
     Pending,
+    SupersededError,
     decode,
     encode,
     epoch_of,
 )
+from stream.runtime.kafka.repair import Repairer
 from stream.runtime.kafka.restore import Restored, Restorer
 from stream.state import MemoryStore
 from tests.kafka.broker import Broker
@@ -84,7 +86,7 @@ Run = Callable[[Callable[[Log], Coroutine[Any, Any, None]]], None]
 
 
 async def append(changelog: Changelog, profiles: dict[str, bytes | None], next_offset: int = 1) -> None:
-    await changelog.append(profiles, next_offset, 4, b"engine", PENDING)
+    await changelog.append(profiles, Marker("", 0, next_offset, 4, b"engine", PENDING))
 
 
 def test_a_cold_restore_finds_what_was_written(run: Run) -> None:
@@ -107,42 +109,96 @@ def test_a_warm_restore_reads_from_its_marker_on(run: Run) -> None:
     async def test(log: Log) -> None:
         first = await log.restore()
         for number in range(100):
-            anchor = await first.changelog.append({f"u{number}": b"x"}, number, 4, b"e", [])
+            anchor = await first.changelog.append({f"u{number}": b"x"}, Marker("", 0, number, 4, b"e", []))
             log.store.write({f"u{number}": b"x"}, encode(anchor))
         await append(first.changelog, {"u0": b"y"}, 200)
         warm = await log.restore()
         assert warm.read == 3  # the marker that the store stands for, and one step
         assert log.store.get_many(["u0", "u99"]) == [b"y", b"x"]
         assert warm.pending == PENDING
-        assert (await log.restore()).pending == [], (
-            "the store knows: it was written after they were published"
-        )
+        assert (await log.restore()).pending == PENDING, "nobody has published them yet"
+        assert warm.anchor is not None
+        log.store.write({}, encode(warm.anchor))
+        assert (await log.restore()).pending == [], "the store is written after they were published"
 
     run(test)
 
 
-def test_a_writer_that_was_replaced_is_found_out_and_ignored(run: Run) -> None:
+def test_a_writer_that_was_replaced_stops_and_is_made_up_for(run: Run) -> None:
     async def test(log: Log) -> None:
+        options = {"bootstrap_servers": log.address}
+        repairer = Repairer(options, log.topic)
         zombie = (await log.restore()).changelog
-        await append(zombie, {"ann": b"1"}, 10)
+        await append(zombie, {"ann": b"1", "cyd": b"1"}, 10)
         owner = (await log.restore()).changelog
-        with pytest.raises(ChangelogError, match="another worker writes"):
-            await append(zombie, {"ann": b"zombie"}, 11)
-        with pytest.raises(ChangelogError, match="another worker writes"):
-            await append(owner, {"bob": b"2"}, 12)
+        await append(zombie, {"ann": b"zombie", "bob": b"zombie", "cyd": b"zombie", "dan": b"zombie"}, 11)
+        marker = Marker("", 0, 12, 4, b"engine", PENDING)
+        with pytest.raises(SupersededError, match="taken by another worker"):
+            await repairer.repair(zombie, marker, lambda users: [None for _ in users])
+        await append(owner, {"bob": b"2"}, 12)
+        holds = {"ann": b"1", "bob": b"2", "cyd": b"1"}
+        anchor = await repairer.repair(owner, marker, lambda users: [holds.get(user) for user in users])
+        assert anchor is not None
+        assert (anchor.offset, anchor.seq) == (owner.end - 1, owner.seq)
+        assert await repairer.repair(owner, marker, lambda users: []) is None
+        newest = await newest_values(log)
+        assert {key: newest[key] for key in (b"u:ann", b"u:bob", b"u:cyd", b"u:dan")} == {
+            b"u:ann": b"1",
+            b"u:bob": b"2",
+            b"u:cyd": b"1",
+            b"u:dan": None,
+        }
         last = await log.restore()
-        assert dict(log.store.scan()) == {"ann": b"1", "bob": b"2"}
+        assert dict(log.store.scan()) == holds
         assert last.marker is not None
-        assert last.marker.next_offset == 12
+        assert (last.marker.next_offset, last.pending) == (12, PENDING)
         await append(last.changelog, {"ann": b"3"}, 13)
 
     run(test)
 
 
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+def test_who_restores_makes_up_for_it_if_the_owner_did_not(run: Run, warm: bool) -> None:
+    async def test(log: Log) -> None:
+        zombie = (await log.restore(MemoryStore())).changelog
+        await append(zombie, {"ann": b"1"}, 10)
+        owner = (await log.restore()).changelog
+        anchor = await owner.append({"bob": b"2"}, Marker("", 0, 11, 4, b"engine", []))
+        if warm:
+            log.store.write({"bob": b"2"}, encode(anchor))
+        await append(zombie, {"ann": b"zombie", "dan": b"zombie"}, 11)
+        last = await log.restore(log.store if warm else MemoryStore())
+        newest = await newest_values(log)
+        assert (newest[b"u:ann"], newest[b"u:dan"]) == (b"1", None)
+        assert decode(newest[b"m"] or b"", Marker).next_offset == 11
+        assert last.anchor is not None
+        assert last.anchor.offset == last.changelog.end - 1
+
+    run(test)
+
+
+async def newest_values(log: Log) -> dict[bytes | None, bytes | None]:
+    """What compaction would leave."""
+    tp = TopicPartition(log.topic, 0)
+    consumer = AIOKafkaConsumer(bootstrap_servers=log.address, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign([tp])
+        await consumer.seek_to_beginning(tp)
+        end = (await consumer.end_offsets([tp]))[tp]
+        newest: dict[bytes | None, bytes | None] = {}
+        while await consumer.position(tp) < end:
+            for records in (await consumer.getmany(tp, timeout_ms=500)).values():
+                newest |= {record.key: record.value for record in records}
+        return newest
+    finally:
+        await consumer.stop()
+
+
 def test_a_store_of_another_log_or_ahead_of_it_is_wiped(run: Run) -> None:
     async def test(log: Log) -> None:
         first = await log.restore(MemoryStore())
-        anchor = await first.changelog.append({"ann": b"1"}, 1, 4, b"e", [])
+        anchor = await first.changelog.append({"ann": b"1"}, Marker("", 0, 1, 4, b"e", []))
         await append(first.changelog, {"ann": b"2"}, 2)
         for wrong in (
             {"log": "another"},

@@ -18,20 +18,21 @@ from stream.errors import ConfigError, SegstreamError
 from stream.ingest import Ingest, load_mapping
 from stream.runtime.kafka.faust_app import App, assemble, execute
 from stream.runtime.kafka.watch import DefinitionsWatch
+from stream.runtime.kafka.waypoints import Passing, nobody
 
 _LOOK_SECONDS = 10.0
 """How often the definition files are looked at."""
 
 
-def create_app(settings: Settings) -> App:
-    """The app, not started. DefinitionError or ConfigError if it cannot be."""
+def create_app(settings: Settings, passing: Passing = nobody) -> App:
+    """The app, not started. DefinitionError or ConfigError if it cannot be. `passing` is told where it stands."""
     if not settings.definitions:
         raise ConfigError("no definitions are configured: set `definitions` to files, or to `pack:retail`")
     plan = compile_plan(load(list(settings.definitions)))
     engine = Engine(plan, time_settings(settings), step_bytes=settings.batch.step_bytes // 2)
     mapping = None if settings.mapping == "canonical" else load_mapping(settings.mapping)
     ingest = Ingest(mapping, event_type=plan.event_type, max_event_bytes=settings.max_event_bytes)
-    app = assemble(settings, engine, ingest, plan.hash)
+    app = assemble(settings, engine, ingest, plan.hash, passing)
     definitions, metrics = plan.definitions, app.worker.metrics
     ladders = {name: [tier.name for tier in each.tiers] for name, each in definitions.ladders.items()}
     metrics.prepare(settings.topics.events, definitions.segments, ladders)

@@ -15,9 +15,9 @@ of a step is needed to go on after a crash: the last marker wins, its pending ch
 So a change is decided once and published at least once.
 
 **One writer.** A claim takes the partition: it must land exactly at the log's end, with an epoch above all seen. Each
-later batch must land exactly where the writer expects it. If it does not, somebody else has written; if an
-acknowledgement comes without an offset, nobody knows. Both end the writer: a batch is never sent again, the truth is
-read from the log by whoever takes the partition next. A reader ignores records of an epoch below the highest before
+later batch must land exactly where the writer expects it. If it lands further, somebody else has written in between
+(`repair` looks who). If it failed, or its acknowledgement comes without an offset, nobody knows where it is: it is
+never sent again, and the truth is read from the log. A reader ignores records of an epoch below the highest before
 them: they come from a writer that did not know it had been replaced.
 """
 
@@ -32,8 +32,8 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from stream.errors import OperatorError
+from stream.state import USER
 
-USER = b"u:"
 MARKER = b"m"
 CLAIM = b"c"
 EPOCH_HEADER = "e"
@@ -47,6 +47,14 @@ Headers = list[tuple[str, bytes]]
 
 class ChangelogError(OperatorError):
     """The changelog cannot be written or read as it must be."""
+
+
+class OutcomeUnknownError(ChangelogError):
+    """A batch was sent and nobody knows where it is. The partition must be restored from the log."""
+
+
+class SupersededError(ChangelogError):
+    """Another worker has taken the partition."""
 
 
 class Pending(msgspec.Struct, array_like=True, gc=False):
@@ -98,6 +106,8 @@ class Anchor(msgspec.Struct, array_like=True):
     engine: bytes | None
     written_at: int
     """Wall clock, epoch ms: a store older than the log's tombstones must not be used."""
+    epoch: int = 0
+    """Of the marker's writer."""
 
 
 _T = TypeVar("_T")
@@ -144,12 +154,14 @@ class Changelog:
     ) -> None:
         self._producer = producer
         self._topic = topic
-        self._partition = partition
+        self.partition = partition
         self._headers: Headers = [(EPOCH_HEADER, epoch.to_bytes(4, "big"))]
         self.log = log
         self.epoch = epoch
         self.end = end
         """Where the next batch must land."""
+        self.foreign = range(0)
+        """Where somebody else wrote before the last append, until it is repaired."""
         self.seq = seq
 
     @classmethod
@@ -172,30 +184,43 @@ class Changelog:
         writer.end = end + 1
         return writer if offset == end else None
 
-    async def append(
-        self,
-        profiles: Mapping[str, bytes | None],
-        next_offset: int,
-        partitions: int,
-        engine: bytes,
-        pending: list[Pending],
-    ) -> Anchor:
-        """One step. Returns where it stands; ChangelogError if its place in the log is not certain."""
-        marker = Marker(self.log, self.seq + 1, next_offset, partitions, engine, pending)
+    async def append(self, profiles: Mapping[str, bytes | None], marker: Marker) -> Anchor:
+        """One step; `marker` gets its log and seq here. Returns where it stands, and sets `foreign`.
+
+        OutcomeUnknownError if its place in the log is not certain.
+        """
+        anchor = await self.append_marker(profiles, marker)
+        assert anchor is not None
+        return anchor
+
+    async def append_marker(
+        self, profiles: Mapping[str, bytes | None], marker: Marker | None
+    ) -> Anchor | None:
+        """As `append`. Without a marker, one that stands in the log is deleted."""
         records: list[tuple[bytes, bytes | None]] = [
             (USER + user.encode(), data) for user, data in profiles.items()
         ]
-        records.append((MARKER, encode(marker)))
+        if marker is not None:
+            marker.log, marker.seq = self.log, self.seq + 1
+        records.append((MARKER, None if marker is None else encode(marker)))
         offset = await self._send(records)
-        if offset != self.end:
-            raise ChangelogError(
-                f"{self._topic}-{self._partition}: a step was expected at offset {self.end} and landed at {offset}: "
-                "another worker writes to this partition, or its outcome is unknown. This worker stops; the state is "
-                "restored from the log when the partition is taken again"
+        if offset < self.end:
+            raise OutcomeUnknownError(
+                f"{self._topic}-{self.partition}: a step was expected at offset {self.end} and "
+                + (
+                    "its offset is not known"
+                    if offset < 0
+                    else f"landed at {offset}: the log has lost records"
+                )
             )
+        if offset > self.end:
+            self.foreign = range(self.foreign.start if self.foreign else self.end, offset)
         self.end = offset + len(records)
+        if marker is None:
+            return None
         self.seq += 1
-        return Anchor(self.log, self.seq, self.end - 1, next_offset, engine, int(time.time() * 1000))
+        now = int(time.time() * 1000)
+        return Anchor(self.log, self.seq, self.end - 1, marker.next_offset, marker.engine, now, self.epoch)
 
     async def _send(self, records: Sequence[tuple[bytes, bytes | None]]) -> int:
         builder = self._producer.create_batch()
@@ -206,12 +231,12 @@ class Changelog:
             if append(timestamp=now, key=key, value=value, headers=headers) is None:
                 size = sum(len(key) + len(value or b"") for key, value in records)
                 raise ChangelogError(
-                    f"{self._topic}-{self._partition}: a step of {len(records)} records and {size} bytes does not fit "
+                    f"{self._topic}-{self.partition}: a step of {len(records)} records and {size} bytes does not fit "
                     f"into one batch of {MAX_BATCH_BYTES} bytes; lower batch.step_bytes"
                 )
         builder.close()
         metadata: Any = await (
-            await self._producer.send_batch(builder, self._topic, partition=self._partition)
+            await self._producer.send_batch(builder, self._topic, partition=self.partition)
         )
         if metadata is None or metadata.offset < 0:
             return -1

@@ -28,6 +28,7 @@ from stream.runtime.kafka.connection import aiokafka_options, group_options
 from stream.runtime.kafka.http import guard, serve
 from stream.runtime.kafka.journal import quiet_libraries, set_up_logging
 from stream.runtime.kafka.transport import BatchSchema, BatchTransport
+from stream.runtime.kafka.waypoints import Passing, nobody
 from stream.runtime.kafka.worker import Worker
 
 if TYPE_CHECKING:
@@ -73,8 +74,10 @@ class App(faust.App):
         await super().on_stop()
 
 
-def assemble(settings: Settings, engine: Engine, ingest: Ingest, definitions_hash: str) -> App:
-    """A worker for an engine, whatever it computes."""
+def assemble(
+    settings: Settings, engine: Engine, ingest: Ingest, definitions_hash: str, passing: Passing = nobody
+) -> App:
+    """A worker for an engine, whatever it computes; `passing` is told where it stands."""
     app = App(
         settings.app,
         version=1,
@@ -110,7 +113,10 @@ def assemble(settings: Settings, engine: Engine, ingest: Ingest, definitions_has
     async def failed(error: BaseException) -> None:
         await app.crash(error)
 
-    worker = app.worker = Worker(settings, engine, ingest, failed)
+    async def rejoin() -> None:
+        await app.consumer.rejoin()
+
+    worker = app.worker = Worker(settings, engine, ingest, failed, rejoin, passing)
     worker.metrics.lateness.set(settings.time.lateness / 1000)
     worker.metrics.definitions.info({"hash": definitions_hash})
     worker.metrics.build.info({"version": version("segstream")})

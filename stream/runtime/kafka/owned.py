@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,12 @@ class Owned:
     """Timers below the watermark are left to fire."""
     idle: int | None = None
     """A watermark that the wall clock allows, not yet told to the engine."""
+    remark: bool = False
+    """A marker must be written even if nothing happens."""
+    marked_at: float = field(default_factory=time.monotonic)
+    """When the last one was, by the monotonic clock."""
+    unflushed: bool = False
+    """The store holds what a crash of the process would lose."""
 
     def take_draft(self) -> Draft:
         draft, self.draft = self.draft, Draft()

@@ -11,7 +11,6 @@ that outputs never queue behind the changelog and a retry never doubles or reord
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -23,6 +22,8 @@ from stream.config import TopicSettings
 from stream.errors import OperatorError
 from stream.ingest import DeadLetter
 from stream.runtime.kafka.changelog import Headers, Pending
+from stream.runtime.kafka.together import together
+from stream.runtime.kafka.waypoints import Passing, Waypoint, nobody
 
 MAX_BATCH_BYTES = 900_000
 """Below the default `max.message.bytes` of a topic (1 MiB)."""
@@ -43,10 +44,17 @@ class Outgoing(NamedTuple):
 class Publisher:
     """The outputs of a worker."""
 
-    def __init__(self, producer: AIOKafkaProducer, topics: TopicSettings, source_partitions: int) -> None:
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        topics: TopicSettings,
+        source_partitions: int,
+        passing: Passing = nobody,
+    ) -> None:
         self._producer = producer
         self._topics = topics
         self._source_partitions = source_partitions
+        self._passing = passing
 
     async def changes(self, by_partition: Iterable[tuple[int, list[Pending]]]) -> None:
         """Publishes changes of input partitions, in order; returns when all are acknowledged."""
@@ -59,9 +67,10 @@ class Publisher:
                 changes.setdefault(to[0], []).append(Outgoing(change.user, change.value, change.headers))
                 member = Outgoing(change.member, None if change.forget else change.value, change.headers)
                 members.setdefault(to[1], []).append(member)
-        await asyncio.gather(
-            *(self._send(self._topics.changes, to, records) for to, records in changes.items()),
-            *(self._send(self._topics.members, to, records) for to, records in members.items()),
+        await together(
+            self._tell(topic, to, records)
+            for topic, outgoing in ((self._topics.changes, changes), (self._topics.members, members))
+            for to, records in outgoing.items()
         )
 
     async def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
@@ -73,9 +82,13 @@ class Publisher:
             headers += [(f"source_{name}", str(value).encode()) for name, value in letter.coordinates.items()]
             to = letter.coordinates["partition"] % count
             by_partition.setdefault(to, []).append(Outgoing(letter.key, letter.raw, headers))
-        await asyncio.gather(
-            *(self._send(self._topics.dead_letters, to, records) for to, records in by_partition.items())
+        await together(
+            self._send(self._topics.dead_letters, to, records) for to, records in by_partition.items()
         )
+
+    async def _tell(self, topic: str, partition: int, records: list[Outgoing]) -> None:
+        await self._send(topic, partition, records)
+        await self._passing(Waypoint.PARTLY_PUBLISHED)
 
     def _place(self, user: bytes, partition: int, count: int) -> int:
         if count == self._source_partitions:

@@ -26,31 +26,20 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.errors import OperatorError
-from stream.runtime.kafka.changelog import (
-    CLAIM,
-    MARKER,
-    USER,
-    Anchor,
-    Changelog,
-    ChangelogError,
-    Claim,
-    Marker,
-    Pending,
-    decode,
-    encode,
-    epoch_of,
-)
-from stream.runtime.kafka.raw import RawRecord, deliver_raw_records
-from stream.state import Store, StoreBusyError, StoreDamagedError
+from stream.runtime.kafka.bulk import deliver_batches
+from stream.runtime.kafka.changelog import Anchor, Changelog, ChangelogError, Marker, Pending
+from stream.runtime.kafka.reading import ContradictionError, Reading
+from stream.runtime.kafka.repair import Repairer
+from stream.runtime.kafka.waypoints import Passing, Waypoint, nobody
+from stream.state import USER, Store, StoreBusyError, StoreDamagedError
 from stream.state.rocks import Memory, RocksStore, destroy
 
 log = logging.getLogger(__name__)
 
-_LOAD_RECORDS = 50_000
+_FETCH_BYTES = 32 << 20
+_TELL_SECONDS = 5.0
 _CLAIM_TRIES = 20
 _OPEN_TRIES = 100
-MAX_STORE_AGE_MS = 12 * 3_600_000
-"""A store written longer ago is not trusted: half of `delete.retention.ms` (24 h) of the log's tombstones."""
 
 OpenStore = Callable[[int], Store]
 
@@ -85,126 +74,18 @@ def open_rocks(folder: Path, memory: Memory) -> OpenStore:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A partition that is ours: its store is at `marker`, its log is claimed."""
+    """A partition that is ours: its store holds what `marker` says, its log is claimed."""
 
     partition: int
     store: Store
     marker: Marker | None
+    anchor: Anchor | None
+    """For the store, once `pending` is published: until then it must not be written."""
     changelog: Changelog
     read: int
     """Records of the log that were read."""
     pending: list[Pending]
     """Changes that may not have been published."""
-
-
-class _Reading:
-    """One partition's log on its way into the store."""
-
-    def __init__(self, partition: int, store: Store, begin: int, end: int) -> None:
-        self.partition = partition
-        self.store = store
-        self.begin = begin
-        self.epoch = 0
-        self.log: str | None = None
-        self.marker: Marker | None = None
-        self.read = 0
-        self.stale = 0
-        self._marker_offset = -1
-        self._anchor = self._trusted_anchor(begin, end)
-        self._profiles: dict[bytes, bytes | None] = {}
-        self._epoch_header = b""
-        self.position = self._anchor.offset if self._anchor else begin
-
-    def feed(self, records: list[RawRecord]) -> None:
-        """Records in the order of the log. ChangelogError where they contradict the store: wipe it and begin again."""
-        profiles = self._profiles
-        skip = len(USER)
-        for record in records:
-            headers = record.headers
-            if not (headers and headers[0][1] == self._epoch_header) and self._is_stale(record):
-                continue
-            key = record.key
-            if key is None:
-                raise ChangelogError(f"offset {record.offset} of the changelog has no key")
-            if key.startswith(USER):
-                profiles[key[skip:]] = record.value
-            elif key == MARKER and record.value is not None:
-                self._take_marker(decode(record.value, Marker), record.offset)
-            elif key == CLAIM and record.value is not None:
-                self._take_log(decode(record.value, Claim).log)
-        self.read += len(records)
-        self.position = records[-1].offset + 1
-        if len(profiles) >= _LOAD_RECORDS:
-            self._load()
-
-    def finish(self) -> None:
-        """The log's end is reached: the store now stands where the last marker says."""
-        self._load()
-        if self.marker is None:
-            return
-        marker = self.marker
-        anchor = Anchor(
-            marker.log,
-            marker.seq,
-            self._marker_offset,
-            marker.next_offset,
-            marker.engine,
-            int(time.time() * 1000),
-        )
-        self.store.write({}, encode(anchor))
-
-    @property
-    def pending(self) -> list[Pending]:
-        """Changes of the last step, unless the local store knows that they were published: it is written after."""
-        if self.marker is None or (self._anchor is not None and self._anchor.seq == self.marker.seq):
-            return []
-        return self.marker.pending
-
-    def _trusted_anchor(self, begin: int, end: int) -> Anchor | None:
-        data = self.store.marker()
-        if data is None:
-            self.store.wipe()
-            return None
-        anchor = decode(data, Anchor)
-        age = int(time.time() * 1000) - anchor.written_at
-        if begin <= anchor.offset < end and age < MAX_STORE_AGE_MS:
-            self.log = anchor.log
-            return anchor
-        log.warning(
-            "partition %d: the local state does not fit the changelog and is restored", self.partition
-        )
-        self.store.wipe()
-        return None
-
-    def _is_stale(self, record: RawRecord) -> bool:
-        epoch = epoch_of(record.headers)
-        if epoch < self.epoch:
-            self.stale += 1
-            return True
-        self.epoch = epoch
-        self._epoch_header = epoch.to_bytes(4, "big")
-        return False
-
-    def _take_marker(self, marker: Marker, offset: int) -> None:
-        self._take_log(marker.log)
-        if self._anchor is not None and offset == self._anchor.offset and marker.seq != self._anchor.seq:
-            raise _Contradiction
-        self.marker = marker
-        self._marker_offset = offset
-
-    def _take_log(self, name: str) -> None:
-        if self._anchor is not None and name != self._anchor.log:
-            raise _Contradiction
-        self.log = name
-
-    def _load(self) -> None:
-        if self._profiles:
-            self.store.load(self._profiles)
-            self._profiles.clear()
-
-
-class _Contradiction(Exception):  # noqa: N818  # never leaves this module
-    """The store is not a prefix of the log."""
 
 
 class Restorer:
@@ -217,11 +98,15 @@ class Restorer:
         open_store: OpenStore,
         *,
         progress: Callable[[int, int], None] = lambda partition, remaining: None,
+        passing: Passing = nobody,
     ) -> None:
+        """`progress` is told how many records of a partition's log are still to be read."""
         self._options = options
         self._topic = topic
         self._open_store = open_store
         self._progress = progress
+        self._passing = passing
+        self._repairer = Repairer(options, topic, passing)
 
     async def restore(self, partitions: list[int], producer: AIOKafkaProducer) -> list[Restored]:
         """All of `partitions`, restored and claimed. May be cancelled; stores are closed then."""
@@ -229,43 +114,48 @@ class Restorer:
             **self._options,
             enable_auto_commit=False,
             auto_offset_reset="none",
-            max_partition_fetch_bytes=4 << 20,
+            fetch_max_bytes=_FETCH_BYTES,
+            max_partition_fetch_bytes=_FETCH_BYTES // 4,
         )
-        opened: list[Store] = []
+        readings: dict[TopicPartition, Reading] = {}
         await consumer.start()
         try:
-            deliver_raw_records(consumer)
+            deliver_batches(consumer)
             tps = {partition: TopicPartition(self._topic, partition) for partition in partitions}
             consumer.assign(list(tps.values()))
             begins = await consumer.beginning_offsets(list(tps.values()))
             ends = await consumer.end_offsets(list(tps.values()))
-            readings = {}
             for partition, tp in tps.items():
-                store = await self._open(partition)
-                opened.append(store)
-                readings[tp] = self._reading(partition, store, begins[tp], ends[tp])
+                readings[tp] = await self._open(partition, begins[tp], ends[tp])
             await self._read(consumer, readings, ends)
-            restored = [
-                await self._claim(consumer, reading, tp, producer) for tp, reading in readings.items()
-            ]
-            opened.clear()
+            await self._passing(Waypoint.RESTORED)
+            restored = [await self._claim(consumer, readings, tp, producer) for tp in list(readings)]
+            readings.clear()
             return restored
         finally:
-            for store in opened:
-                store.close()
+            for reading in readings.values():
+                await reading.drop()
+                reading.store.close()
             await consumer.stop()
 
-    async def _open(self, partition: int) -> Store:
+    async def _open(self, partition: int, begin: int, end: int) -> Reading:
         """Workers of one machine may share a folder: the last owner closes its store when it hears of the rebalance."""
         for _ in range(_OPEN_TRIES):
             try:
-                return self._open_store(partition)
+                store = self._open_store(partition)
+                break
             except StoreBusyError:
                 await asyncio.sleep(0.2)
-        return self._open_store(partition)
+        else:
+            store = self._open_store(partition)
+        try:
+            return self._reading(partition, store, begin, end)
+        except BaseException:
+            store.close()
+            raise
 
-    def _reading(self, partition: int, store: Store, begin: int, end: int) -> _Reading:
-        reading = _Reading(partition, store, begin, end)
+    def _reading(self, partition: int, store: Store, begin: int, end: int) -> Reading:
+        reading = Reading(partition, store, begin, end)
         if begin > 0 and reading.position == begin:
             raise OperatorError(
                 f"{self._topic}-{partition} begins at offset {begin}: its older records were deleted, so the state "
@@ -277,43 +167,65 @@ class Restorer:
     async def _read(
         self,
         consumer: AIOKafkaConsumer,
-        readings: dict[TopicPartition, _Reading],
+        readings: dict[TopicPartition, Reading],
         ends: dict[TopicPartition, int],
     ) -> None:
-        for tp, reading in readings.items():
-            consumer.seek(tp, reading.position)
-        open_tps = {tp for tp, reading in readings.items() if reading.position < ends[tp]}
+        """Reads those named in `ends` up to there. A reading that the log contradicts begins again."""
+        for tp in ends:
+            consumer.seek(tp, readings[tp].position)
+        open_tps = {tp for tp, end in ends.items() if readings[tp].position < end}
+        told = time.monotonic()
         while open_tps:
             fetched = await consumer.getmany(*open_tps, timeout_ms=1000)
-            for tp, records in fetched.items():
+            for tp, batches in fetched.items():
+                reading = readings[tp]
                 try:
-                    readings[tp].feed(records)
-                except _Contradiction:
-                    readings[tp] = self._start_over(readings[tp], ends[tp])
-                    consumer.seek(tp, readings[tp].position)
+                    reading.feed(batches)
+                    await reading.load()
+                except ContradictionError:
+                    self._start_over(consumer, readings, tp, ends[tp])
                 self._progress(tp.partition, max(0, ends[tp] - readings[tp].position))
-                await asyncio.sleep(0)
             for tp in list(open_tps):
                 # Compaction can leave the end without a record: the consumer's position then says it was reached.
                 if readings[tp].position >= ends[tp] or await consumer.position(tp) >= ends[tp]:
-                    open_tps.discard(tp)
-        for reading in readings.values():
-            reading.finish()
+                    try:
+                        await readings[tp].finish()
+                        await self._passing(Waypoint.LOADED)
+                        open_tps.discard(tp)
+                        self._progress(tp.partition, 0)
+                    except ContradictionError:
+                        self._start_over(consumer, readings, tp, ends[tp])
+            if open_tps and time.monotonic() - told >= _TELL_SECONDS:
+                told = time.monotonic()
+                left = sum(ends[tp] - readings[tp].position for tp in open_tps)
+                done = sum(reading.read for reading in readings.values())
+                log.info("restoring: %d changelog records are read, %d are left", done, left)
 
-    def _start_over(self, reading: _Reading, end: int) -> _Reading:
-        log.warning(
-            "partition %d: the local state belongs to another changelog; restoring", reading.partition
-        )
-        reading.store.wipe()
-        return self._reading(reading.partition, reading.store, reading.begin, end)
+    def _start_over(
+        self,
+        consumer: AIOKafkaConsumer,
+        readings: dict[TopicPartition, Reading],
+        tp: TopicPartition,
+        end: int,
+    ) -> None:
+        log.warning("partition %d: the local state belongs to another changelog; restoring", tp.partition)
+        old = readings[tp]
+        old.store.wipe()
+        readings[tp] = self._reading(tp.partition, old.store, old.begin, end)
+        consumer.seek(tp, readings[tp].position)
 
     async def _claim(
-        self, consumer: AIOKafkaConsumer, reading: _Reading, tp: TopicPartition, producer: AIOKafkaProducer
+        self,
+        consumer: AIOKafkaConsumer,
+        readings: dict[TopicPartition, Reading],
+        tp: TopicPartition,
+        producer: AIOKafkaProducer,
     ) -> Restored:
         for _ in range(_CLAIM_TRIES):
             end = (await consumer.end_offsets([tp]))[tp]
-            if end > reading.position:
-                await self._read(consumer, {tp: reading}, {tp: end})
+            if end > readings[tp].position:
+                await self._read(consumer, readings, {tp: end})
+            reading = readings[tp]
             changelog = await Changelog.claim(
                 producer,
                 self._topic,
@@ -323,8 +235,29 @@ class Restorer:
                 end=end,
                 seq=reading.marker.seq if reading.marker else 0,
             )
-            if changelog is not None:
-                return Restored(
-                    tp.partition, reading.store, reading.marker, changelog, reading.read, reading.pending
+            if changelog is None:
+                continue
+            await self._passing(Waypoint.CLAIMED)
+            anchor, pending = reading.anchor, reading.pending
+            if reading.stale:
+                users = [key[len(USER) :].decode() for key in reading.stale if key.startswith(USER)]
+                log.warning(
+                    "%s-%d: %d keys were last written by a worker that had been replaced; they are written again",
+                    self._topic,
+                    tp.partition,
+                    len(reading.stale),
                 )
+                get = reading.store.get_many
+                anchor = await self._repairer.write_again(changelog, reading.marker, users, get)
+                if changelog.foreign:
+                    continue  # another one of them, in between
+            return Restored(
+                tp.partition,
+                reading.store,
+                reading.marker,
+                anchor,
+                changelog,
+                reading.read,
+                pending,
+            )
         raise ChangelogError(f"{self._topic}-{tp.partition}: others keep writing to it, it cannot be claimed")

@@ -8,15 +8,8 @@ Two tasks take turns. *Compute* runs the engine over what has arrived and adds t
 from what it has decided, stored or not. So the slower the acknowledgements, the larger the rounds: at a low rate one is
 a handful of events and takes milliseconds, with a backlog it is megabytes. A draft that is full makes compute wait.
 
-The order is what makes a crash harmless at any point:
-
-* Dead letters are published before the step that leaves them behind is in the log, so none can be lost.
-* The step is in the log before a change is published, so what was published is never decided anew, otherwise.
-* Changes are acknowledged before the partition's next step is in the log, so the last marker names all that may be
-  missing from the output, and publishing those again is enough.
-* The local store is written last: it never leads the log.
-
-Order and atomicity are per partition; a round only shares the waiting.
+What a round goes through, and why in that order, stands in `commit`. A round that fails, or that finds a damaged
+store, ends all that is owned here: nobody knows how far it came, so the partitions are taken anew from the log.
 """
 
 from __future__ import annotations
@@ -28,14 +21,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from aiokafka.errors import KafkaError
+
 from stream.errors import OperatorError
 from stream.events import Event
 from stream.ingest import DeadLetter, Ingest
 from stream.metrics import Metrics
-from stream.runtime.kafka.changelog import Pending, encode
+from stream.runtime.kafka.changelog import OutcomeUnknownError, Pending
+from stream.runtime.kafka.commit import Committer
 from stream.runtime.kafka.journal import name_user
-from stream.runtime.kafka.owned import Arrived, Draft, Owned
-from stream.runtime.kafka.publish import Publisher
+from stream.runtime.kafka.owned import Arrived, Owned
+from stream.runtime.kafka.publish import PublishError
 from stream.runtime.kafka.raw import Fetched, RawRecord
 from stream.state import StoreDamagedError
 
@@ -51,10 +47,6 @@ _TIMERS = 1000
 """Users whose timers fire at once."""
 _WAITING = 2
 """Batches that may wait for their step, per partition."""
-_LIVE_MS = 600_000
-"""Latencies are measured for records younger than this: a backlog's age says nothing about the worker."""
-_LIVE_TIMERS_MS = 3_600_000
-"""Delays are measured for due instants younger than this: those of recorded days say nothing."""
 
 
 class Rounds:
@@ -64,7 +56,6 @@ class Rounds:
         self,
         engine: Engine,
         ingest: Ingest,
-        publisher: Publisher,
         metrics: Metrics,
         *,
         topic: str,
@@ -72,18 +63,22 @@ class Rounds:
         source: str,
         step_bytes: int,
         failed: Callable[[BaseException], Awaitable[None]],
+        lost: Callable[[Exception], Awaitable[None]],
     ) -> None:
+        """`failed` ends the worker; `lost` must take everything that is owned anew."""
         self._engine = engine
         self._ingest = ingest
-        self._publisher = publisher
         self._metrics = metrics
         self._topic = topic
         self._partitions = partitions
         self._source = source
         self._full = step_bytes // 4
         self._failed = failed
+        self._lost = lost
         self._owned: dict[int, Owned] = {}
+        self._committer: Committer | None = None
         self._running = False
+        self._damage: StoreDamagedError | None = None
         self._generation = 0
         self._work = asyncio.Event()
         self._room = asyncio.Event()
@@ -107,9 +102,10 @@ class Rounds:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
-    def resume(self, owned: dict[int, Owned]) -> None:
+    def resume(self, owned: dict[int, Owned], committer: Committer) -> None:
         """These partitions, from their positions on."""
         self._owned = owned
+        self._committer = committer
         for each in owned.values():
             each.more = _has_overdue(each)  # a crash may have come between a watermark and its timers
         self._running = True
@@ -149,6 +145,11 @@ class Rounds:
             owned.idle = watermark
             self._work.set()
 
+    def remark(self, number: int) -> None:
+        """Write a marker even if nothing happens."""
+        self._owned[number].remark = True
+        self._work.set()
+
     async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
@@ -158,6 +159,17 @@ class Rounds:
             self._running = False
             self._drained.set()
             await self._failed(error)
+
+    async def _give_up(self, error: Exception) -> None:
+        """Nothing that is owned can be trusted any more, nor continued."""
+        self._running = False
+        self._generation += 1
+        self._room.set()
+        self._owned = {}
+        try:
+            await self._lost(error)
+        finally:
+            self._drained.set()
 
     # compute
 
@@ -182,13 +194,15 @@ class Rounds:
         try:
             if owned.arrived:
                 self._step(owned)
-            elif owned.more or owned.idle is not None:
+            elif owned.more or owned.remark or owned.idle is not None:
                 self._tick(owned)
             else:
                 return False
-        except StoreDamagedError:
-            owned.store.wipe()  # the next start restores it from the log
-            raise
+        except StoreDamagedError as error:  # the round that is on its way may come to its end
+            self._running = False
+            self._damage = error
+            self._drained.clear()
+            self._ready.set()
         return True
 
     def _step(self, owned: Owned) -> None:
@@ -251,7 +265,8 @@ class Rounds:
     def _fire(self, owned: Owned, watermark: int, limit: int) -> None:
         step = self._engine.tick(owned.state, watermark, limit)
         owned.more = step.more
-        if step.profiles or step.changes or owned.draft:
+        if step.profiles or step.changes or owned.draft or owned.remark:
+            owned.remark = False
             self._add(owned, step)
             owned.draft.fired += step.fired
 
@@ -294,66 +309,22 @@ class Rounds:
         while True:
             await self._ready.wait()
             self._ready.clear()
+            if self._damage is not None:
+                error, self._damage = self._damage, None
+                await self._give_up(error)
             drafts = [(owned, owned.take_draft()) for owned in self._owned.values() if owned.draft]
             if drafts:
                 self.committing_since = time.monotonic()
                 self._work.set()
-                await self._commit_round(drafts)
-                self.committing_since = None
+                assert self._committer is not None
+                try:
+                    await self._committer.commit(drafts)
+                except (KafkaError, OutcomeUnknownError, PublishError, StoreDamagedError) as error:
+                    await self._give_up(error)
+                finally:
+                    self.committing_since = None
             if not any(owned.draft for owned in self._owned.values()):
                 self._drained.set()
-
-    async def _commit_round(self, drafts: list[tuple[Owned, Draft]]) -> None:
-        dead = [letter for _, draft in drafts for letter in draft.dead]
-        if dead:
-            await self._publisher.dead_letters(dead)
-        anchors = await asyncio.gather(
-            *(
-                owned.changelog.append(
-                    draft.profiles, draft.next_offset, self._partitions, draft.marker, draft.pending
-                )
-                for owned, draft in drafts
-            )
-        )
-        await self._publisher.changes(
-            (owned.number, draft.pending) for owned, draft in drafts if draft.pending
-        )
-        for (owned, draft), anchor in zip(drafts, anchors, strict=True):
-            owned.store.write(draft.profiles, encode(anchor))
-            owned.committed = draft.next_offset
-            for step in draft.steps:
-                owned.state.settle(step)
-            for event in draft.acknowledge:
-                event.ack()
-            self._count(draft)
-
-    def _count(self, draft: Draft) -> None:
-        metrics = self._metrics
-        now = time.time() * 1000
-        for step in draft.steps:
-            counts = step.counts
-            metrics.consumed.labels(self._topic).inc(counts.consumed)
-            metrics.duplicate.inc(counts.duplicates)
-            metrics.evicted.inc(counts.evicted)
-            metrics.clamped.inc(counts.clamped)
-            metrics.late.labels("applied").inc(counts.late_applied)
-            metrics.late.labels("expired").inc(counts.late_expired)
-        for letter in draft.dead:
-            metrics.dead_lettered.labels(letter.reason).inc()
-        for labels, number in draft.changes.items():
-            metrics.changes.labels(*labels).inc(number)
-        for (segment, reason), number in draft.suppressed.items():
-            metrics.suppressed.labels(segment, reason).inc(number)
-        for segment, lasted in draft.ended:
-            metrics.membership_duration.observe([lasted / 1000], segment)
-        metrics.changelog_bytes.inc(draft.size)
-        metrics.latency.observe(_ages(now, draft.triggered, _LIVE_MS))
-        metrics.timer_delay.observe(_ages(now, draft.fired, _LIVE_TIMERS_MS))
-
-
-def _ages(now: float, instants: list[int], live: int) -> list[float]:
-    """Seconds since each of `instants` that is not older than `live`; a clock ahead of ours makes 0."""
-    return [max(0.0, now - instant) / 1000 for instant in instants if now - instant < live]
 
 
 def _has_overdue(owned: Owned) -> bool:

@@ -90,6 +90,14 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
         await self.call_thread(do)
 
+    async def rejoin(self) -> None:
+        """Ask the group for a rebalance."""
+
+        async def do() -> None:
+            self._consumer._coordinator.request_rejoin()
+
+        await self.call_thread(do)
+
 
 class BatchConsumer(driver.Consumer):
     """Faust's consumer, by the batch."""
@@ -101,6 +109,10 @@ class BatchConsumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def rejoin(self) -> None:
+        """Ask for a rebalance: everything that is assigned is revoked and assigned again."""
+        await self._thread.rejoin()
 
     async def perform_seek(self) -> None:
         self._in_flight.clear()

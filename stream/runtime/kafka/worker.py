@@ -15,23 +15,34 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
 
 from stream.config import Settings
 from stream.errors import OperatorError
 from stream.ingest import Ingest
 from stream.metrics import Metrics
 from stream.runtime.kafka import changelog, publish
-from stream.runtime.kafka.connection import aiokafka_options
+from stream.runtime.kafka.changelog import OutcomeUnknownError
+from stream.runtime.kafka.commit import Committer
+from stream.runtime.kafka.connection import aiokafka_options, group_options
 from stream.runtime.kafka.failures import kind_of, note_failure, read_failures
 from stream.runtime.kafka.gauges import set_gauges
 from stream.runtime.kafka.owned import Owned
+from stream.runtime.kafka.producers import Producers
+from stream.runtime.kafka.pulse import PausedError, Pulse
 from stream.runtime.kafka.raw import Fetched, SeenEnd
+from stream.runtime.kafka.repair import Repairer
 from stream.runtime.kafka.restore import Restored, Restorer, keep_private, open_rocks
 from stream.runtime.kafka.rounds import Rounds
+from stream.runtime.kafka.waypoints import Passing, Waypoint, nobody
+from stream.state import StoreDamagedError
 from stream.state.rocks import Memory
 
 if TYPE_CHECKING:
@@ -48,7 +59,13 @@ _SILENT_SECONDS = 15.0
 _DRAIN_SECONDS = 15.0
 """How long a worker that is told to stop waits for the acknowledgement of what it has decided. What is not acknowledged
 by then is not lost: the next start goes on from the log."""
-_CLOSE_SECONDS = 5.0
+_FLUSH_SECONDS = 30.0
+"""What the local stores took since then is read from the changelog again after a crash."""
+_MARK_SECONDS = 900.0
+"""A quarter of the changelog's compaction lag, where the broker does not tell it."""
+_MOST_LOSSES = 5
+_PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0)
+"""Seconds between tries to restore while Kafka cannot be reached."""
 
 
 class Worker:
@@ -60,7 +77,10 @@ class Worker:
         engine: Engine,
         ingest: Ingest,
         failed: Callable[[BaseException], Awaitable[None]],
+        rejoin: Callable[[], Awaitable[None]],
+        passing: Passing = nobody,
     ) -> None:
+        """`failed` ends the process, `rejoin` asks for a rebalance, `passing` is told where the worker stands."""
         self.settings = settings
         self.metrics = Metrics()
         self.ends: dict[Any, SeenEnd] = {}
@@ -68,6 +88,8 @@ class Worker:
         self.failure: BaseException | None = None
         self._ingest = ingest
         self._tell_failure = failed
+        self._rejoin = rejoin
+        self._passing = passing
         self._options = aiokafka_options(settings)
         self._engine = engine
         self._state_topic = settings.topics.state or f"{settings.app}-state"
@@ -77,40 +99,43 @@ class Worker:
         self._assigning: asyncio.Task[None] | None = None
         self._generation: int | None = None  # of definitions; None until the first assignment
         self._ticker: asyncio.Task[None] | None = None
-        self._producers: list[AIOKafkaProducer] = []
+        self._producers = Producers(self._options)
         self._rounds: Rounds | None = None
         self._ready = False
         self._stopping = False
         self._resumed = 0.0
         for kind, count in read_failures(Path(settings.state_dir)).items():
             self.metrics.failures.labels(kind).inc(count)
+        self._repairer = Repairer(self._options, self._state_topic, passing)
+        self._pulse = Pulse(group_options(settings)["session_timeout_ms"] / 1000)
+        self._mark_seconds = _MARK_SECONDS
+        self._committer: Committer | None = None
+        self._losses = 0
+        """Times that everything was let go since a round last came to its end."""
 
     # life
 
     async def start(self) -> None:
         """Connects the producers and looks at the topics; OperatorError if something is missing."""
         keep_private(Path(self.settings.state_dir))
-        self._log_producer = self._producer(changelog.MAX_BATCH_BYTES)
-        self._output_producer = self._producer(publish.MAX_BATCH_BYTES)
-        for producer in (self._log_producer, self._output_producer):
-            try:
-                await producer.start()
-            except Exception as error:
-                raise OperatorError(
-                    f"Kafka at {self.settings.kafka.brokers} cannot be reached: {error}"
-                ) from error
-            self._producers.append(producer)
+        try:
+            await self._producers.open()
+        except KafkaError as error:
+            raise OperatorError(
+                f"Kafka at {self.settings.kafka.brokers} cannot be reached: {error}"
+            ) from error
         self._partitions = await self._check_topics()
+        self._mark_seconds = await self._compaction_lag() / 4
         self._rounds = Rounds(
             self._engine,
             self._ingest,
-            publish.Publisher(self._output_producer, self.settings.topics, self._partitions),
             self.metrics,
             topic=self.settings.topics.events,
             partitions=self._partitions,
             source=f"/segstream/{self.settings.app}",
             step_bytes=self.settings.batch.step_bytes,
             failed=self.fail,
+            lost=self._let_go,
         )
         self._rounds.start()
         self._ticker = asyncio.create_task(self._tick())
@@ -132,14 +157,8 @@ class Worker:
             self._ticker.cancel()
         if self._rounds is not None:
             await self._rounds.stop()
-        for owned in self._owned.values():
-            owned.store.close()
-        self._owned = {}
-        closing = [asyncio.wait_for(producer.stop(), _CLOSE_SECONDS) for producer in self._producers]
-        for outcome in await asyncio.gather(*closing, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                log.warning("a producer did not close: %r", outcome)
-        self._producers = []
+        self._close_stores()
+        await self._producers.close()
 
     async def fail(self, error: BaseException) -> None:
         """The first error that ends the worker is the one that is reported."""
@@ -211,12 +230,14 @@ class Worker:
             await asyncio.gather(self._assigning, return_exceptions=True)
         if self._rounds is not None:
             await self._rounds.pause()
+        self._pulse.stop()
+        await self._passing(Waypoint.RESTING)
         self.ends.clear()
         self.metrics.forget_partitions()
 
     async def assign(self, numbers: Iterable[int]) -> None:
         """These partitions are ours until the next revoke, which cancels this if it comes early."""
-        self._assigning = asyncio.create_task(self._assign(sorted(numbers)))
+        self._assigning = asyncio.create_task(self._assign_patiently(sorted(numbers)))
         try:
             await asyncio.shield(self._assigning)
         except asyncio.CancelledError:
@@ -232,11 +253,26 @@ class Worker:
         """Where the input of each owned partition goes on."""
         return {number: owned.position for number, owned in self._owned.items()}
 
-    async def _assign(self, numbers: list[int]) -> None:
+    async def _assign_patiently(self, numbers: list[int]) -> None:
+        """What fails because Kafka cannot be reached, or because a store is damaged, is tried again."""
         assert self._rounds is not None
         self.metrics.rebalances.inc()
         for number in numbers:
             self.metrics.add_partition(number)
+        pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
+        while True:
+            try:
+                await self._producers.open()
+                await self._assign(self._rounds, numbers)
+                return
+            except (KafkaError, OutcomeUnknownError) as error:
+                log.warning("the partitions cannot be restored yet: %r", error)
+                await self._producers.abandon()
+            except StoreDamagedError as error:
+                log.warning("%s; it is restored from the changelog", error)
+            await asyncio.sleep(next(pauses))
+
+    async def _assign(self, rounds: Rounds, numbers: list[int]) -> None:
         began = time.monotonic()
         for number in set(self._owned) - set(numbers):
             self._owned.pop(number).store.close()
@@ -251,22 +287,35 @@ class Worker:
                 progress=lambda number, remaining: self.metrics.restore_remaining.labels(number).set(
                     remaining
                 ),
+                passing=self._passing,
             )
             begins, ends = await self._input_bounds(missing)
-            for restored in await restorer.restore(missing, self._log_producer):
-                read += restored.read
-                try:
-                    owned = await self._take(restored, begins[restored.partition], ends[restored.partition])
-                except BaseException:
+            waiting = await restorer.restore(missing, self._producers.changelog)
+            try:
+                while waiting:
+                    restored = waiting[0]
+                    number = restored.partition
+                    self._owned[number] = await self._take(restored, begins[number], ends[number])
+                    read += waiting.pop(0).read
+            finally:
+                for restored in waiting:
                     restored.store.close()
-                    raise
-                self._owned[owned.number] = owned
         # What was started with may take over older definitions; what newer ones take over from now on is refused.
         generations = (owned.state.generation for owned in self._owned.values())
         self._generation = max(generations, default=self._generation or 0)
         for owned in self._owned.values():
             owned.forget_arrived()
-        self._rounds.resume(self._owned)
+        self._pulse.start()
+        self._committer = Committer(
+            self._publisher(),
+            self._repairer,
+            self.metrics,
+            self._pulse,
+            self._passing,
+            topic=self.settings.topics.events,
+            partitions=self._partitions,
+        )
+        rounds.resume(self._owned, self._committer)
         self.ready = True
         log.info(
             "partitions %s: %d kept, %d restored from %d changelog records in %.2f s; input goes on at %s",
@@ -276,6 +325,30 @@ class Worker:
             read,
             time.monotonic() - began,
             self.positions(),
+        )
+
+    async def _let_go(self, error: Exception) -> None:
+        """A round failed: what it left in the log is unknown. Everything is taken again, as after a crash."""
+        self.ready = False
+        self._pulse.stop()
+        if self._committer is not None and self._committer.rounds:
+            self._losses = 0
+        self._losses += 1
+        if self._losses > _MOST_LOSSES:
+            raise error
+        log.warning("a round failed, the partitions are restored from the changelog: %r", error)
+        await self._producers.abandon()
+        self._close_stores()
+        await self._rejoin()
+
+    def _close_stores(self) -> None:
+        for owned in self._owned.values():
+            owned.store.close()
+        self._owned = {}
+
+    def _publisher(self) -> publish.Publisher:
+        return publish.Publisher(
+            self._producers.outputs, self.settings.topics, self._partitions, self._passing
         )
 
     async def _drop_touched(self) -> None:
@@ -299,14 +372,22 @@ class Worker:
         if marker is not None:
             self._check_position(place, marker, begin, end)
             if restored.pending:
-                publisher = publish.Publisher(self._output_producer, self.settings.topics, self._partitions)
-                await publisher.changes([(restored.partition, restored.pending)])
+                await self._publisher().changes([(restored.partition, restored.pending)])
+        if restored.anchor is not None:
+            restored.store.write({}, changelog.encode(restored.anchor))
+        await self._passing(Waypoint.REPUBLISHED)
         state = self._engine.open(
             restored.store, marker.engine if marker else None, generation=self._generation
         )
         position = marker.next_offset if marker else begin
         return Owned(
-            restored.partition, restored.store, restored.changelog, state, position, committed=position
+            restored.partition,
+            restored.store,
+            restored.changelog,
+            state,
+            position,
+            committed=position,
+            unflushed=True,
         )
 
     def _check_position(self, place: str, marker: changelog.Marker, begin: int, end: int) -> None:
@@ -334,12 +415,18 @@ class Worker:
 
     async def _tick(self) -> None:
         """Lets the wall clock move time where nothing comes, and keeps the gauges."""
-        gauges_at = 0.0
+        gauges_at = flushed_at = time.monotonic()
         while True:
             await asyncio.sleep(_TICK_SECONDS)
+            try:
+                self._pulse.beat()
+            except PausedError as error:
+                await self.fail(error)
+                return
             if not self.ready or self._rounds is None:
                 continue
             self._tell_idle(self._rounds)
+            self._remark(self._rounds)
             if time.monotonic() - gauges_at >= _GAUGE_SECONDS:
                 gauges_at = time.monotonic()
                 set_gauges(
@@ -348,6 +435,9 @@ class Worker:
                     folder=Path(self.settings.state_dir),
                     now=time.time(),
                 )
+            if time.monotonic() - flushed_at >= _FLUSH_SECONDS:
+                flushed_at = time.monotonic()
+                self._flush()
 
     def _tell_idle(self, rounds: Rounds) -> None:
         times = self.settings.time
@@ -365,8 +455,19 @@ class Worker:
             if last is not None and seen.instant - behind > last:
                 rounds.idle(number, seen.instant - behind - times.lateness)
 
-    def _producer(self, batch_bytes: int) -> AIOKafkaProducer:
-        return AIOKafkaProducer(**self._options, enable_idempotence=True, max_batch_size=batch_bytes)
+    def _remark(self, rounds: Rounds) -> None:
+        """A marker now and then: where it does not land as expected, somebody else has written to the changelog."""
+        late = time.monotonic() - self._mark_seconds
+        for number, owned in self._owned.items():
+            if owned.marked_at < late and not owned.draft:
+                rounds.remark(number)
+
+    def _flush(self) -> None:
+        """What a crash would have to restore stays small."""
+        for owned in self._owned.values():
+            if owned.unflushed:
+                owned.unflushed = False
+                owned.store.flush()
 
     async def _consumer(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
@@ -383,9 +484,25 @@ class Worker:
             await consumer.stop()
         return {tp.partition: begins[tp] for tp in tps}, {tp.partition: ends[tp] for tp in tps}
 
+    async def _compaction_lag(self) -> float:
+        """Seconds for which the changelog's records are surely kept as they were written."""
+        admin = AIOKafkaAdminClient(**self._options)
+        try:
+            await admin.start()
+            resource = ConfigResource(ConfigResourceType.TOPIC, self._state_topic)
+            (response,) = await admin.describe_configs([resource])
+            entries = response.resources[0][4]
+            (lag,) = [int(entry[1]) for entry in entries if entry[0] == "min.compaction.lag.ms"]
+            return lag / 1000
+        except (KafkaError, ValueError) as error:  # a worker need not be allowed to look at topics
+            log.info("min.compaction.lag.ms of %s is not known: %r", self._state_topic, error)
+            return 4 * _MARK_SECONDS
+        finally:
+            await admin.close()
+
     async def _check_topics(self) -> int:
         """Partitions of the input, once all topics are there."""
-        cluster: Any = await self._log_producer.client.fetch_all_metadata()
+        cluster: Any = await self._producers.changelog.client.fetch_all_metadata()
         topics = self.settings.topics
         names = [topics.events, topics.changes, topics.members, topics.dead_letters, self._state_topic]
         missing = [name for name in names if not cluster.partitions_for_topic(name)]
