@@ -81,10 +81,14 @@ class Deployment:
         create_topics(self.settings)
 
     def worker(
-        self, command: tuple[str, ...] = FAKE, env: Mapping[str, str] | None = None, last: str | None = None
+        self,
+        command: tuple[str, ...] = FAKE,
+        env: Mapping[str, str] | None = None,
+        last: str | None = None,
+        port: int | None = None,
     ) -> WorkerProcess:
-        """`last`: the last argument, if not the configuration."""
-        worker = WorkerProcess((*command, last or str(self.config)), self.log, self.port, env or {})
+        """`last`: the last argument, if not the configuration. `port`: where it answers, if `env` says so."""
+        worker = WorkerProcess((*command, last or str(self.config)), self.log, port or self.port, env or {})
         self._workers.append(worker)
         return worker
 
@@ -101,6 +105,13 @@ class Deployment:
                 producer.send(self.settings.topics.events, value, encoded, timestamp_ms=timestamp)
                 if pace and number % 100 == 99:
                     time.sleep(max(0.0, began + number / pace - time.monotonic()))
+            producer.flush(timeout=PATIENCE)
+
+    def produce_to(self, values: Mapping[int, tuple[bytes, int]]) -> None:
+        """One (value, timestamp) without a key to each partition."""
+        with KafkaProducer(bootstrap_servers=self.broker.address) as producer:
+            for partition, (value, timestamp) in values.items():
+                producer.send(self.settings.topics.events, value, partition=partition, timestamp_ms=timestamp)
             producer.flush(timeout=PATIENCE)
 
     def read(self, role: str) -> list[Record]:
@@ -209,5 +220,5 @@ class WorkerProcess:
         self.process.kill()
         self.process.wait(PATIENCE)
 
-    def tail(self) -> str:
-        return self._log.read_text(errors="replace")[-4000:]
+    def tail(self, size: int = 4000) -> str:
+        return self._log.read_text(errors="replace")[-size:]

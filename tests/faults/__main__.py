@@ -1,0 +1,124 @@
+"""`python -m tests.faults [--minutes N] [--only NAME]`: the long fault programme, ending with the table.
+
+Every case runs once; what is left of the time goes to more random kills, in rounds of ten. It ends with 3 if anything
+was lost, invented or out of order, or if a fault never happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from stream.runtime.kafka.waypoints import Waypoint
+from tests.faults import cases
+from tests.faults.shop import Shop, open_shop
+from tests.faults.stage import Stage
+from tests.faults.verdict import Verdict, table
+from tests.kafka.broker import Broker, missing
+
+Case = Callable[[Stage], Verdict]
+ALL: dict[str, Case] = {
+    "undisturbed": cases.undisturbed,
+    "kills": partial(cases.kills, times=50),
+    "crash-points": cases.crash_points,
+    "sigterm": partial(cases.terminations, times=5),
+    "zombie": partial(cases.zombie, waypoints=(Waypoint.DECIDED, Waypoint.LOGGED, Waypoint.PARTLY_PUBLISHED)),
+    "rebalances": cases.rebalances,
+    "failed-rounds": cases.failed_rounds,
+    "broker-kills": partial(cases.broker_kills, times=3),
+    "broker-and-worker": cases.broker_and_worker,
+    "broker-away": partial(cases.broker_away, seconds=60.0),
+    "lost-state": cases.lost_state,
+    "forced-together": cases.forced_together,
+    "foreign-batches": partial(cases.foreign_batches, times=2),
+    "compaction": cases.compaction,
+    "clock-back": cases.clock_back,
+    "disk-full": cases.disk_full,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Faults against a worker on a real broker.")
+    parser.add_argument("--minutes", type=float, default=20.0, help="go on with random kills for so long")
+    parser.add_argument("--only", action="append", choices=ALL, help="these cases alone")
+    parser.add_argument("--events", type=int, default=20_000, help="length of the log")
+    options = parser.parse_args()
+    reason = missing()
+    if reason is not None:
+        print(f"no broker here: {reason}", file=sys.stderr)
+        return 3
+    folder = Path(tempfile.mkdtemp(prefix="segstream-faults-"))
+    broker = Broker(folder / "kafka")
+    verdicts: list[Verdict] = []
+    failed: list[str] = []
+    began = time.monotonic()
+    try:
+        broker.start()
+        shop = open_shop(folder, options.events)
+        for name, case in ALL.items():
+            if options.only and name not in options.only:
+                continue
+            if name == "disk-full" and not cases.may_mount():
+                print("disk-full is left out: a tmpfs cannot be mounted here", file=sys.stderr)
+                continue
+            _play(name, case, broker, folder, shop, verdicts, failed)
+        more = 0
+        while not options.only and time.monotonic() - began < options.minutes * 60:
+            more += 1
+            again = partial(cases.kills, times=10, seed=100 + more)
+            _play(f"kills-{more}", again, broker, folder, shop, verdicts, failed)
+    finally:
+        broker.stop()
+    print(table(_merged(verdicts)))
+    bad = [each.fault for each in verdicts if not each.good]
+    if bad or failed:
+        print(f"not good: {', '.join(bad + failed)}; what the workers said is in {folder}", file=sys.stderr)
+        return 3
+    shutil.rmtree(folder)
+    return 0
+
+
+def _play(
+    name: str,
+    case: Case,
+    broker: Broker,
+    folder: Path,
+    shop: Shop,
+    verdicts: list[Verdict],
+    failed: list[str],
+) -> None:
+    began = time.monotonic()
+    stage = Stage(broker, folder / name, name, shop)
+    try:
+        verdict = case(stage)
+    except Exception:  # noqa: BLE001  # the other cases go on; the end says that this one failed
+        traceback.print_exc()
+        failed.append(name)
+    else:
+        verdicts.append(verdict)
+        print(f"{name}: {verdict} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    finally:
+        stage.stop()
+
+
+def _merged(verdicts: list[Verdict]) -> list[Verdict]:
+    """One line a fault."""
+    lines: dict[str, Verdict] = {}
+    for each in verdicts:
+        line = lines.setdefault(each.fault, each)
+        if line is not each:
+            for name in ("injected", "events", "expected", "lost", "invented", "out_of_order", "repeated"):
+                setattr(line, name, getattr(line, name) + getattr(each, name))
+            line.recovery = max(line.recovery, each.recovery)
+    return list(lines.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
