@@ -57,7 +57,7 @@ def crash_points(stage: Stage) -> Verdict:
         stage.produce(slice(number * share, middle))
         fault = {"at": waypoint, "do": "kill", "pass": 2 if waypoint in IN_ROUNDS and number else 1}
         worker = stage.worker(fault=fault, **STATIC)
-        if waypoint in (Waypoint.FOREIGN, Waypoint.REPAIRED):
+        if waypoint is Waypoint.FOREIGN:  # what this one leaves is repaired, and told of, by the next
             worker.wait(worker.is_done, "reading")
             write_as_zombie(stage)
         elif waypoint is Waypoint.RESTING:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.state import MemoryStore, Store, StoreBusyError, StoreDamagedError
+from stream.state import USER, MemoryStore, Store, StoreBusyError, StoreDamagedError
 from stream.state.rocks import Memory, RocksStore, destroy
 
 
@@ -42,7 +42,7 @@ def test_none_deletes(store: Store) -> None:
 
 def test_loading_leaves_the_marker(store: Store) -> None:
     store.write({"ann": b"1"}, b"m1")
-    store.load({"böb".encode(): b"2", b"ann": None})
+    store.load({USER + "böb".encode(): b"2", USER + b"ann": None})
     assert dict(store.scan()) == {"böb": b"2"}
     assert store.marker() == b"m1"
 
