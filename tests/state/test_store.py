@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,8 +120,8 @@ def test_a_damaged_store_is_whole_or_says_so(tmp_path: Path, kind: str) -> None:
                     assert store.get_many(list(found[1])) == list(found[1].values())
                 except StoreDamagedError:
                     damaged += 1
-                store.close()
-            shutil.rmtree(copy)
+                store.close()  # removes what it found damaged
+            shutil.rmtree(copy, ignore_errors=True)
     assert damaged >= 3
 
 
@@ -156,11 +157,17 @@ def test_all_stores_together_stay_within_their_memory(tmp_path: Path) -> None:
             store.write({f"u{step} {n}": bytes(1000) for n in range(500)}, b"m")
     for store in stores:
         store.get_many([f"u{step} {n}" for step in range(20) for n in range(0, 500, 7)])
-    held = sum(store._db.property_int_value("rocksdb.cur-size-all-mem-tables") for store in stores)
-    assert held < 32 << 20  # 80 MB were written, and each store might hold 16
+    deadline = time.monotonic() + 60
+    while held(stores) > 20 << 20:  # 80 MB were written, each store might hold 48: flushing catches up
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert memory.cache.get_usage() < 32 << 20
     for store in stores:
         store.close()
+
+
+def held(stores: list[RocksStore]) -> int:
+    return sum(store._db.property_int_value("rocksdb.cur-size-all-mem-tables") or 0 for store in stores)
 
 
 def test_a_missing_file_is_damage(tmp_path: Path) -> None:
