@@ -8,6 +8,7 @@ A test fails while they differ from the program.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -34,14 +35,19 @@ WIDTH = 100
 
 def commands_page() -> str:
     """All of commands.md."""
-    parts = [COMMANDS_INTRO]
     with click.Context(main, info_name="segstream") as context:
-        for name in sorted(main.list_commands(context)):
-            command = main.get_command(context, name)
-            assert command is not None
-            about = click.Context(command, info_name=name, parent=context, terminal_width=WIDTH)
-            parts.append(f"## segstream {name}\n\n```text\n{command.get_help(about).rstrip()}\n```\n")
-    return "\n".join(parts)
+        return "\n".join([COMMANDS_INTRO, *_sections(main, context)])
+
+
+def _sections(group: click.Group, context: click.Context) -> Iterator[str]:
+    """The commands of a group, each group followed by its own."""
+    for name in sorted(group.list_commands(context)):
+        command = group.get_command(context, name)
+        assert command is not None
+        about = click.Context(command, info_name=name, parent=context, terminal_width=WIDTH)
+        yield f"## {about.command_path}\n\n```text\n{command.get_help(about).rstrip()}\n```\n"
+        if isinstance(command, click.Group):
+            yield from _sections(command, about)
 
 
 def settings_table() -> str:

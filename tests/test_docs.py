@@ -137,6 +137,10 @@ def check_command(words: list[str]) -> None:
         with click.Context(main) as context:
             command = main.get_command(context, rest[0])
             assert command is not None, f"no such command: segstream {rest[0]}"
+            while isinstance(command, click.Group) and rest[1:2] and not rest[1].startswith("-"):
+                rest = rest[1:]
+                command = command.get_command(context, rest[0])
+                assert command is not None, f"no such command: {' '.join(words)}"
             known = {
                 name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
             }

@@ -21,6 +21,7 @@ _COMMANDS = {
     "demo": "stream.cli.demo",
     "check": "stream.cli.check",
     "convert": "stream.cli.convert",
+    "packs": "stream.cli.packs",
     "replay": "stream.cli.replay",
     "explain": "stream.cli.explain",
     "run": "stream.cli.kafka",

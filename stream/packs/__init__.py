@@ -46,3 +46,9 @@ def locate(name: str) -> str:
         return name
     pack, mark, given = name.removeprefix(PREFIX).partition("?")
     return f"{pack_path(pack)}{mark}{given}"
+
+
+def summary(name: str) -> str:
+    """What a pack is for: the first line of its definitions."""
+    with pack_path(name).open(encoding="utf-8") as file:
+        return file.readline().removeprefix("#").strip()
