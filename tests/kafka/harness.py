@@ -75,7 +75,8 @@ class Deployment:
                 options = {
                     "num_partitions": count,
                     "replication_factor": 1,
-                    "configs": {"retention.ms": "-1"},
+                    # Of any time, past or to come: by default a broker refuses what is an hour ahead of its clock.
+                    "configs": {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)},
                 }
                 admin.create_topics({self.settings.topics.events: options}, wait_for_metadata=True)
         create_topics(self.settings)

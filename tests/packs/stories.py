@@ -114,3 +114,30 @@ def plainly(record: dict[str, Any] | Expected) -> str:
 def further(expected: Expected) -> dict[str, Any]:
     """What else a line says of its change; the event that caused it only where it is named."""
     return {path: value for path, value in expected.items() if path not in _PLAIN and value is not None}
+
+
+def all_stories(packs: list[str]) -> tuple[list[Event], int]:
+    """The events of all packs in one log, each pack's people apart from the others', and where the log ends."""
+    events = [
+        {**event, "user_id": f"{pack}.{event['user_id']}", "id": f"{pack}.{event['id']}"}
+        for pack in packs
+        for event in story_of(pack).events
+        if "user_id" in event
+    ]
+    ends = [parse_instant(event["time"]) for pack in packs for event in story_of(pack).events]
+    return sorted(events, key=lambda event: parse_instant(event["time"])), max(ends)
+
+
+def told_of(pack: str, records: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """What a pack's story tells, and what happened of it among the changes of all packs, up to the story's end."""
+    story, definitions = story_of(pack), plan_of(pack).definitions
+    own = {*definitions.segments, *definitions.ladders}
+    end = max(parse_instant(event["time"]) for event in story.events)
+    found = [
+        {**record, "user": {"id": record["user"]["id"].removeprefix(f"{pack}.")}}
+        for record in records
+        if record["user"]["id"].startswith(f"{pack}.")
+        and record["segment"]["key"] in own
+        and parse_instant(record["effective_at"]) <= end
+    ]
+    return sorted(map(plainly, story.changes)), sorted(map(plainly, found))

@@ -10,9 +10,11 @@ import pytest
 
 from stream.definitions import Parameter, load, read_parameters
 from stream.durations import parse_duration
+from stream.engine import compile_plan
+from stream.instants import format_instant
 from stream.packs import locate, pack_names
 from tests.docs.examples import Expected, part_of
-from tests.packs.stories import further, plainly, plan_of, play, story_of
+from tests.packs.stories import all_stories, further, plainly, plan_of, play, story_of, told_of
 
 
 @pytest.mark.parametrize("pack", pack_names())
@@ -92,6 +94,16 @@ def test_parameters_are_explained(pack: str) -> None:
     parameters = read_parameters(locate(f"pack:{pack}"))
     assert parameters
     assert [parameter.name for parameter in parameters if not parameter.description] == []
+
+
+def test_stories_do_not_disturb_each_other() -> None:
+    packs = pack_names()
+    events, end = all_stories(packs)
+    plan = compile_plan(load([locate(f"pack:{pack}") for pack in packs]))
+    records = play(plan, (*events, {"type": "clock_advanced", "time": format_instant(end)}))
+    for pack in packs:
+        told, found = told_of(pack, records)
+        assert found == told, pack
 
 
 def test_all_packs_go_together_and_need_no_advice() -> None:
