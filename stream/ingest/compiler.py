@@ -17,14 +17,10 @@ looked up once per scope, at its beginning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
-from uuid import uuid5
 
-from stream.errors import RecordError
-from stream.identifiers import NAMESPACE
-from stream.ingest.numbers import number_or_same, product
-from stream.ingest.origin import read_header, read_key
+from stream.ingest.calls import CALLS, MAX_EVENTS
 from stream.ingest.parts import (
     ABSENT,
     PRESENT,
@@ -47,14 +43,12 @@ from stream.ingest.parts import (
     Unique,
 )
 from stream.ingest.paths import Path, Step
-from stream.ingest.transforms import Transform, text, text_or_same
+from stream.ingest.transforms import Transform
 
 TEXTS = frozenset({"id", "user_id", "anonymous_id", "session_id", "order_id", "product_id"})
 """Fields whose numbers become text: ids are text, and sources disagree about that."""
 NUMBERS = frozenset({"value", "price", "quantity", "lat", "lon"})
 """Fields whose digits in text become numbers: a table has nothing but text."""
-MAX_EVENTS = 10_000
-"""Events of one record: more is an attack, or a file that was sent as one record."""
 
 Apply = Callable[..., list[dict[str, Any]]]
 
@@ -89,12 +83,7 @@ class _Scope:
 
 class _Writer:
     def __init__(self) -> None:
-        self._names: dict[str, Any] = {
-            "EMPTY": {}, "AT": _at, "TEXT": text_or_same, "NUMBER": number_or_same, "PLAIN": text,
-            "HEADER": read_header, "KEY": read_key, "ERROR": RecordError, "ITEMS": _items,
-            "BESIDE": _beside, "UNIQUE": _unique, "PRODUCT": _product, "LOOK": _look,
-            "NONE_FITS": _none_fits, "TOO_MANY": _too_many, "DECODE": _decode,
-        }  # fmt: skip
+        self._names: dict[str, Any] = dict(CALLS)
         self._lines: list[Any] = []
         self._indent = 1
         self._count = 0
@@ -406,81 +395,3 @@ def _flat(lines: list[Any]) -> list[str]:
         else:
             found.append(line)
     return found
-
-
-# what the compiled function calls
-
-
-def _decode(row: dict[str, Any], fields: tuple[tuple[str, tuple[Transform, ...]], ...]) -> dict[str, Any]:
-    decoded = dict(row)
-    for name, transforms in fields:
-        value = row.get(name)
-        try:
-            for transform in transforms:
-                if value is None or value == "":
-                    break
-                value = transform(value)
-        except ValueError as error:
-            raise RecordError("bad_row", f"$.{name}: {error}") from None
-        decoded[name] = value
-    return decoded
-
-
-def _at(value: Any, index: int) -> Any:
-    if type(value) is list:
-        return value[index] if -len(value) <= index < len(value) else None
-    return value.get(str(index)) if type(value) is dict else None
-
-
-def _items(value: Any, path: str) -> Any:
-    if type(value) is list:
-        return value
-    if type(value) is dict:
-        return (value,)
-    what = "nothing" if value is None or value == "" else f"{str(value)[:40]!r}"
-    raise RecordError("bad_row", f"$.{path}: expected a list to make events of, not {what}")
-
-
-def _beside(lists: tuple[tuple[str, Any], ...]) -> list[dict[str, Any]]:
-    """Lists side by side → objects; RecordError if their lengths differ."""
-    columns = {name: value if type(value) is list else [] for name, value in lists}
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
-        raise RecordError("bad_row", f"$: lists side by side must be of one length, and {told}")
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _unique(*parts: Any) -> str | None:
-    if all(part is None for part in parts):
-        return None
-    try:
-        return str(uuid5(NAMESPACE, "\n".join("" if part is None else text(part) for part in parts)))
-    except (ValueError, UnicodeEncodeError) as error:
-        raise RecordError("bad_id", f"$: an id is made of text and numbers: {error}") from None
-
-
-def _product(label: str, *parts: Any) -> int | float | None:
-    if any(part is None for part in parts):
-        return None
-    try:
-        return product(parts)
-    except (ValueError, ArithmeticError) as error:
-        raise RecordError("bad_row", f"$.{label}: {error}") from None
-
-
-def _look(table: Mapping[str, Any], value: Any, otherwise: Any) -> Any:
-    """A value in a table whose keys are texts: `true` and 7 are found under their text."""
-    if isinstance(value, bool):
-        return table.get("true" if value else "false", otherwise)
-    if isinstance(value, (str, int, float)):
-        return table.get(text_or_same(value), otherwise)
-    return otherwise
-
-
-def _none_fits() -> None:
-    raise RecordError("no_match", "$: no case of the mapping matches the record")
-
-
-def _too_many() -> None:
-    raise RecordError("too_large", f"$: more than {MAX_EVENTS} events in one record")

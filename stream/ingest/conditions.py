@@ -78,7 +78,7 @@ class ConditionReader:
             return None
         if not isinstance(node, yaml.MappingNode):
             words = self._words(node)
-            plain = all(is_text(each) for each in _nodes(node))
+            plain = all(is_text(each) for each in _nodes(node)) and not any(map(_may_be_a_number, words))
             return Test(path, words if plain and words else None, _among(words))
         entries = self._source.fields(node, "a condition", OPERATORS) or {}
         checks = [self._check(name, value) for name, (_, value) in entries.items() if name != "as"]
@@ -136,6 +136,11 @@ def _word(value: Any) -> str | None:
         return text(value)
     except ValueError:
         return None
+
+
+def _may_be_a_number(word: str) -> bool:
+    """Whether a value that is no text may be found under a word."""
+    return word in ("true", "false") or word[-1:].isdigit() or word[-1:] == "."
 
 
 def _among(words: frozenset[str]) -> Check:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,7 +12,6 @@ from stream.definitions.model import Place
 from stream.definitions.source import Source, kind, listing, suggest
 from stream.definitions.zones import find_zone
 from stream.events import CLOCK_ADVANCED, ENVELOPE_FIELDS
-from stream.ingest import numbers, times
 from stream.ingest.conditions import ConditionReader
 from stream.ingest.parts import (
     ABSENT,
@@ -36,9 +33,9 @@ from stream.ingest.parts import (
     Unique,
 )
 from stream.ingest.paths import Path, parse_path
-from stream.ingest.pivot import pivot
 from stream.ingest.rows import DELIMITERS, Rows
-from stream.ingest.transforms import OF_A_ZONE, TRANSFORMS, WITH_ARGUMENT, Transform, split
+from stream.ingest.transform_reader import TransformReader
+from stream.ingest.transforms import Transform
 from stream.ingest.yaml_values import is_text, plain
 
 BODY_KEYS = ("match", "each", "drop", "event", "cases")
@@ -73,8 +70,8 @@ class MappingReader:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._conditions = ConditionReader(source, self.path, self.transforms)
-        self._zone: ZoneInfo | None = None
+        self._transforms = TransformReader(source, self._inner_path)
+        self._conditions = ConditionReader(source, self.path, self._transforms.read)
         self._depth = 0
         self._alternative = False
         self._label = ""
@@ -103,7 +100,7 @@ class MappingReader:
         if "description" in fields:
             self.description = source.text(fields["description"][1], "description") or ""
         if "timezone" in fields and (zone := find_zone(source, fields["timezone"][1])):
-            self._zone = ZoneInfo(zone)
+            self._transforms.zone = ZoneInfo(zone)
         if "rows" in fields:
             self.rows = self._rows(fields["rows"][1])
         if "decode" in fields:
@@ -123,7 +120,7 @@ class MappingReader:
             path = self.path(key, "decode")
             if path is not None and (path.root != "item" or len(path.steps) != 1):
                 self._source.error(key, f"`{name}`: only whole fields of the record are decoded")
-            self.decode.append((name, tuple(self.transforms(value))))
+            self.decode.append((name, tuple(self._transforms.read(value))))
 
     # --- the shape of the file ---------------------------------------------------------------------------------------
 
@@ -277,7 +274,7 @@ class MappingReader:
         found = ForEach(items, match, drop, part)
         if "as" not in fields:
             return found
-        return Field(found, reason, self._label, tuple(self.transforms(fields["as"][1])))
+        return Field(found, reason, self._label, tuple(self._transforms.read(fields["as"][1])))
 
     def _optional_condition(self, fields: dict[str, Any], name: str) -> Condition | None:
         return self._conditions.condition(fields[name][1], name) if name in fields else None
@@ -286,7 +283,7 @@ class MappingReader:
         source = self._source
         node = fields[form][1]
         part, label = self._origin_of(form, node, reason)
-        chosen = tuple(self.transforms(fields["as"][1])) if "as" in fields else ()
+        chosen = tuple(self._transforms.read(fields["as"][1])) if "as" in fields else ()
         sent = received = None
         if "clock" in fields:
             clock = source.fields(fields["clock"][1], "`clock`", ("sent", "received")) or {}
@@ -358,6 +355,13 @@ class MappingReader:
             return None
         return self._path_of(node.value, node)
 
+    def _inner_path(self, node: yaml.Node, what: str) -> Path | None:
+        """A path in the items of a list."""
+        self._depth += 1
+        path = self.path(node, what)
+        self._depth -= 1
+        return path
+
     def _path_of(self, text: str, node: yaml.Node) -> Path | None:
         try:
             path = parse_path(text)
@@ -375,110 +379,6 @@ class MappingReader:
 
     def _is_of_record(self, path: Path) -> bool:
         return path.root == "record" or path.up == self._depth
-
-    def transforms(self, node: yaml.Node) -> list[Transform]:
-        """`as:` a transform, or a list of them in order."""
-        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        found = [self._transform(each) for each in nodes]
-        return [transform for transform in found if transform is not None]
-
-    def _transform(self, node: yaml.Node) -> Transform | None:
-        source = self._source
-        if not isinstance(node, yaml.MappingNode):
-            name = source.choice(node, "a transform", (*TRANSFORMS, "excel", *WITH_ARGUMENT))
-            if name is None:
-                return None
-            if name in WITH_ARGUMENT:
-                source.error(node, f"`{name}` is told something: {_EXAMPLES[name]}")
-                return None
-            if name == "excel" and self._zone is None:
-                self._lacks_zone(node, f"`{name}`")
-            return OF_A_ZONE[name](self._zone) if name in OF_A_ZONE else TRANSFORMS[name]
-        fields = source.fields(node, "a transform", WITH_ARGUMENT) or {}
-        if len(fields) != 1:
-            if len(node.value) != 1:
-                source.error(node, "one transform at a time; several stand in a list: [trim, lower]")
-            return None
-        ((name, (_, argument)),) = fields.items()
-        make: Callable[[yaml.Node], Transform | None] = getattr(self, f"_{name}")
-        return make(argument)
-
-    def _lacks_zone(self, node: yaml.Node, what: str) -> None:
-        message = f"{what} gives local times: say once whose, with `timezone:` at the top of the mapping"
-        self._source.error(node, message)
-
-    def _date(self, node: yaml.Node) -> Transform | None:
-        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        formats = []
-        for each in nodes:
-            pattern = self._source.text(each, "date")
-            wrong = None if pattern is None else times.check_format(pattern)
-            if wrong is not None:
-                self._source.error(each, wrong)
-            elif pattern is not None:
-                if times.is_local(pattern) and self._zone is None:
-                    self._lacks_zone(each, f"`{pattern}`")
-                formats.append(pattern)
-        return times.date(tuple(formats), self._zone) if formats else None
-
-    def _decimal(self, node: yaml.Node) -> Transform | None:
-        sign = self._source.choice(node, "decimal", (",", "."))
-        return None if sign is None else numbers.decimal(sign)
-
-    def _times(self, node: yaml.Node) -> Transform | None:
-        factor = self._factor(node, "times")
-        return None if factor is None else numbers.scale(factor)
-
-    def _divide(self, node: yaml.Node) -> Transform | None:
-        divisor = self._factor(node, "divide")
-        return None if divisor is None else numbers.scale(1 / divisor)
-
-    def _factor(self, node: yaml.Node, what: str) -> Decimal | None:
-        value = self._source.text(node, what)
-        try:
-            factor = Decimal(value or "")
-            if factor.is_finite() and factor and abs(factor.adjusted()) < 30:
-                return factor
-        except InvalidOperation:
-            pass
-        self._source.error(node, f"`{what}` takes a number other than 0, not {kind(node)}")
-        return None
-
-    def _split(self, node: yaml.Node) -> Transform | None:
-        separator = self._source.text(node, "split")
-        if separator == "":
-            self._source.error(node, "`split` needs what stands between the parts, like `split: ','`")
-        return split(separator) if separator else None
-
-    def _pivot(self, node: yaml.Node) -> Transform | None:
-        fields = self._source.fields(node, "`pivot`", ("key", "value"), "{{key: {}, value: …}}") or {}
-        if "key" not in fields or "value" not in fields:
-            self._source.lacks(
-                node, node, ("key", "value"), "`pivot` needs `key:` and `value:`, paths in each item"
-            )
-            return None
-        self._depth += 1
-        key = self.path(fields["key"][1], "key")
-        value_node = fields["value"][1]
-        nodes = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
-        values = [self.path(each, "value") for each in nodes]
-        self._depth -= 1
-        for path in (key, *values):
-            if path is not None and (path.root != "item" or path.up):
-                self._source.error(node, f"`{path.text}`: a pivot looks only into its items")
-        if key is None or None in values:
-            return None
-        return pivot(key.steps, tuple(path.steps for path in values if path is not None))
-
-
-_EXAMPLES = {
-    "date": "{date: '%d.%m.%Y %H:%M'}",
-    "decimal": "{decimal: ','}",
-    "times": "{times: 1000}",
-    "divide": "{divide: 100}",
-    "split": "{split: ','}",
-    "pivot": "{pivot: {key: name, value: value}}",
-}
 
 
 def _form_of(values: dict[str, yaml.Node]) -> str | None:
