@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
 
 POM = Path(__file__).with_name("pom.xml")
@@ -107,8 +109,16 @@ class Broker:
     """One broker with its own ports and data folder."""
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, heap: str = "512m", properties: str = ""
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        heap: str = "512m",
+        properties: str = "",
+        listeners: Mapping[str, str] | None = None,
+        scram: Mapping[str, str] | None = None,
     ) -> None:
+        """`listeners`: name → protocol of more listeners, whose ports `ports` tells. `scram`: users → passwords."""
         self.folder = folder
         self.port = port or free_port()
         self.heap = heap
@@ -118,10 +128,24 @@ class Broker:
         folder.mkdir(parents=True, exist_ok=True)
         self._properties = folder / "server.properties"
         text = PROPERTIES.format(port=self.port, controller_port=free_port(), data=folder / "data")
+        self.ports = {name: free_port() for name in listeners or {}}
+        for name, protocol in (listeners or {}).items():
+            address = f",{name}://127.0.0.1:{self.ports[name]}"
+            text = re.sub(r"^((?:advertised\.)?listeners=.*)$", rf"\1{address}", text, flags=re.MULTILINE)
+            text = re.sub(
+                r"^(listener\.security\.protocol\.map=.*)$",
+                rf"\1,{name}:{protocol}",
+                text,
+                flags=re.MULTILINE,
+            )
         self._properties.write_text(text + properties)
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        users = [
+            f"--add-scram=SCRAM-SHA-512=[name={user},password={word}]" for user, word in (scram or {}).items()
+        ]
         self._run_tool(
-            "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._properties)
+            *("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}"),
+            *("-c", str(self._properties), *users),
         )
 
     @property

@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("stream.start")
 
 _BUFFERED_BATCHES = 4
+_LEAVE_SECONDS = 5.0
+"""How long Faust may take to leave the group once the worker has stopped, which has bounds of its own: 25 seconds
+altogether. A container is given more (docker-compose.yml, deploy/kubernetes)."""
 
 
 class _BootStrategy(BootStrategy):
@@ -53,6 +57,8 @@ class App(faust.App):
     worker: Worker
     settings: Settings
     definitions_hash: str
+    patience: threading.Timer | None = None
+    """Runs while the app stops."""
 
     async def on_first_start(self) -> None:
         await super().on_first_start()
@@ -71,7 +77,23 @@ class App(faust.App):
 
     async def on_stop(self) -> None:
         await self.worker.stop()
+        self.patience = threading.Timer(_LEAVE_SECONDS, self._leave)
+        self.patience.daemon = True
+        self.patience.start()
         await super().on_stop()
+
+    def _leave(self) -> None:
+        """Faust's consumer may wait for a broker that is gone. The worker has stopped: there is nothing to lose."""
+        log.warning("leaving without a word to Kafka, which does not answer within %.0f s", _LEAVE_SECONDS)
+        logging.shutdown()
+        os._exit(exit_code(self.worker.failure))
+
+
+def exit_code(failure: BaseException | None) -> int:
+    """What the process ends with."""
+    if failure is None:
+        return 0
+    return failure.exit_code if isinstance(failure, SegstreamError) else 3
 
 
 def assemble(
@@ -170,8 +192,10 @@ def execute(app: App) -> int:
         worker.execute_from_commandline()
     except SystemExit as ended:
         code = ended.code
+    if app.patience is not None:
+        app.patience.cancel()
     failure = app.worker.failure
     if failure is not None:
         print(failure, file=sys.stderr)
-        return failure.exit_code if isinstance(failure, SegstreamError) else 3
+        return exit_code(failure)
     return code if isinstance(code, int) else 3

@@ -508,7 +508,8 @@ class Worker:
         missing = [name for name in names if not cluster.partitions_for_topic(name)]
         if missing:
             raise OperatorError(
-                f"topics are missing: {', '.join(missing)}. Create them with `segstream topics --create`"
+                f"topics are missing, or may not be seen by this user: {', '.join(missing)}. Create them with "
+                "`segstream topics --create`, and see docs/security.md for permissions"
             )
         count = len(cluster.partitions_for_topic(topics.events))
         logged = len(cluster.partitions_for_topic(self._state_topic))
