@@ -50,7 +50,7 @@ DAYS: Final = (
 
 REASONS: Final = (
     *("bad_json", "not_an_object", "bad_type", "bad_time"),
-    *("bad_user", "bad_id", "bad_row", "too_large"),
+    *("bad_user", "bad_id", "bad_row", "no_match", "too_large"),
 )
 FAILURES: Final = ("bug", "changelog", "operator", "publish", "state")
 RELOADS: Final = ("loaded", "pending", "failed")

@@ -25,6 +25,7 @@ _COMMANDS = {
     "replay": "stream.cli.replay",
     "explain": "stream.cli.explain",
     "run": "stream.cli.kafka",
+    "ingest": "stream.cli.kafka",
     "topics": "stream.cli.kafka",
     "record": "stream.cli.kafka",
     "produce": "stream.cli.kafka",

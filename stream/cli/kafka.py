@@ -37,6 +37,23 @@ def run(config_file: str | None) -> None:
 
 @click.command()
 @config_option
+def ingest(config_file: str | None) -> None:
+    """Run the ingest stage of `sources` in a process of its own, until it is told to stop (SIGINT, SIGTERM).
+
+    It reads the topics of `sources`, each by its mapping, and writes canonical events to the events topic, keyed by
+    user. With `ingest: worker`, the default, workers do this themselves.
+
+    \b
+    Example:
+      segstream ingest --config segstream.yaml
+    """
+    from stream.runtime.kafka.ingest_app import run_ingest
+
+    raise click.exceptions.Exit(run_ingest(read_settings(config_file)))
+
+
+@click.command()
+@config_option
 @click.option("--create", is_flag=True, help="Create the topics that are missing.")
 def topics(config_file: str | None, create: bool) -> None:
     """Compare the topics with what the settings need; what exists is never changed.

@@ -95,6 +95,15 @@ def choice(*options: str) -> Parser:
 
 MASK: Final = "********"
 
+
+def _table(text: str) -> dict[str, str]:
+    """`{topic: mapping}`, as YAML."""
+    found = yaml.safe_load(text)
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in (*found, *found.values())):
+        raise ValueError("expected names and texts, like {clicks: segment}")
+    return found
+
+
 TEXT: Final = Kind(_text)
 PATH: Final = Kind(_text)
 PATHS: Final = Kind(_texts, list)
@@ -105,6 +114,8 @@ DURATION_OR_OFF: Final = Kind(_duration_or_off, _show_duration)
 BYTES: Final = Kind(_byte_size, _show_byte_size)
 SECRET: Final = Kind(str.strip, lambda value: MASK if value else "")
 """Text that is never shown; empty where there is none."""
+TABLE: Final = Kind(_table, dict)
+"""Names and a text for each."""
 ANYTHING: Final = Kind(yaml.safe_load)
 """A section that is handed on unread."""
 

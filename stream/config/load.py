@@ -9,7 +9,7 @@ from typing import Any, cast, get_type_hints
 
 import yaml
 
-from stream.config.kinds import ANYTHING, PATH, PATHS
+from stream.config.kinds import ANYTHING, PATH, PATHS, TABLE
 from stream.config.settings import BY_PATH, CLIENT, SECTIONS, Setting, Settings
 from stream.config.sources import CONFIG_VARIABLE, Given, read_environment, read_file
 from stream.errors import ConfigError, OperatorError
@@ -33,9 +33,26 @@ def load_settings(path: str | Path | None = None, env: Mapping[str, str] | None 
         raise ConfigError("\n".join(problems))
     if client:
         values[CLIENT.path] = {**values.get(CLIENT.path, {}), **client}
+    _check_sources(values, problems)
+    if problems:
+        raise ConfigError("\n".join(problems))
     app = values.get(("app",), BY_PATH["app",].default)
     values.setdefault(("topics", "state"), f"{app}-state")
     return cast(Settings, _build(Settings, (), values))
+
+
+def _check_sources(values: Mapping[tuple[str, ...], Any], problems: list[str]) -> None:
+    """What the ingest stage writes must be read as it is, and not by itself."""
+    sources = values.get(("sources",))
+    if not sources:
+        return
+    events = values.get(("topics", "events"), BY_PATH["topics", "events"].default)
+    if events in sources:
+        problems.append(
+            f"`sources`: `{events}` is the topic that events are written to; its mapping is `mapping`"
+        )
+    if values.get(("mapping",), "canonical") != "canonical":
+        problems.append("`mapping`: with `sources`, the events topic is canonical: leave `mapping` out")
 
 
 def _build(cls: type, path: tuple[str, ...], values: Mapping[tuple[str, ...], Any]) -> object:
@@ -67,6 +84,8 @@ def _accept(
             value = written
         elif isinstance(written, Mapping) and kind is ANYTHING:
             value = dict(written)
+        elif isinstance(written, Mapping) and kind is TABLE:
+            value = kind.parse(yaml.safe_dump(dict(written)))
         else:
             raise ValueError("expected one value, not a list or a section")
         if kind is ANYTHING and not isinstance(value, dict):
@@ -78,6 +97,11 @@ def _accept(
         value = tuple(_locate(item, folder, given.where, problems) for item in value)
     elif kind is PATH or (setting.key == "mapping" and value.endswith((".yaml", ".yml"))):
         value = _locate(value, folder, given.where, problems)
+    elif setting.key == "sources":
+        value = {
+            topic: _locate(name, folder, given.where, problems) if name.endswith((".yaml", ".yml")) else name
+            for topic, name in value.items()
+        }
     values[setting.path] = value
 
 

@@ -14,6 +14,7 @@ from stream.config.kinds import (
     PATH,
     PATHS,
     SECRET,
+    TABLE,
     TEXT,
     Kind,
     choice,
@@ -121,6 +122,17 @@ class Settings:
         PATHS, (), doc="definition files, or `pack:NAME`; `?parameter=value` behind either"
     )
     mapping: str = setting(TEXT, "canonical", doc="how records are read: a preset's name or a file")
+    sources: Mapping[str, str] = setting(
+        TABLE,
+        {},
+        doc="topics of other shapes, each with its mapping: `{clicks: segment, till: till.yaml}`; the ingest stage "
+        "writes their events to `topics.events`",
+    )
+    ingest: str = setting(
+        Kind(choice("worker", "separate")),
+        "worker",
+        doc="where the ingest stage of `sources` runs: in each `worker`, or `separate` (`segstream ingest`)",
+    )
     state_dir: str = setting(PATH, "state", doc="folder of the local state")
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     topics: TopicSettings = field(default_factory=TopicSettings)

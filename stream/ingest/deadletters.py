@@ -18,7 +18,7 @@ class DeadLetter:
     """A record that could not be read, with why and where it stood."""
 
     reason: str
-    """A stable code: bad_json, not_an_object, bad_type, bad_time, bad_user, bad_id, bad_row, too_large."""
+    """A stable code: bad_json, not_an_object, bad_type, bad_time, bad_user, bad_id, bad_row, no_match, too_large."""
     message: str
     """For people; starts with the JSON path (or column) of what is wrong."""
     raw: bytes

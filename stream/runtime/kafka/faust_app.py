@@ -7,6 +7,7 @@ changelog, and the next start goes on from there.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -14,7 +15,7 @@ import socket
 import sys
 import threading
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import faust
 from faust.app.base import BootStrategy
@@ -28,6 +29,7 @@ from stream.ingest import Ingest
 from stream.runtime.kafka.connection import aiokafka_options, group_options
 from stream.runtime.kafka.http import guard, serve
 from stream.runtime.kafka.journal import quiet_libraries, set_up_logging
+from stream.runtime.kafka.sources import SourceStage
 from stream.runtime.kafka.transport import BatchSchema, BatchTransport
 from stream.runtime.kafka.waypoints import Passing, nobody
 from stream.runtime.kafka.worker import Worker
@@ -49,6 +51,9 @@ class _BootStrategy(BootStrategy):
     enable_kafka_producer = False
 
 
+AppT = TypeVar("AppT", bound="App")
+
+
 class App(faust.App):
     """A Faust app that carries the worker and the settings."""
 
@@ -57,8 +62,16 @@ class App(faust.App):
     worker: Worker
     settings: Settings
     definitions_hash: str
+    stage: SourceStage | None = None
+    """The ingest stage, where it runs here."""
+
     patience: threading.Timer | None = None
     """Runs while the app stops."""
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the process, if that was no signal."""
+        return self.worker.failure
 
     async def on_first_start(self) -> None:
         await super().on_first_start()
@@ -66,6 +79,8 @@ class App(faust.App):
         spare_the_collector()
         try:
             await self.worker.start()
+            if self.stage is not None:
+                await self.stage.start()
         except SegstreamError as error:
             self.worker.failure = error
             raise
@@ -75,8 +90,14 @@ class App(faust.App):
             extra={"app": self.settings.app, **self.worker.describe()},
         )
 
-    async def on_stop(self) -> None:
+    async def stop_work(self) -> None:
+        """Finishes what is under way."""
+        if self.stage is not None:
+            await self.stage.stop()
         await self.worker.stop()
+
+    async def on_stop(self) -> None:
+        await self.stop_work()
         self.patience = threading.Timer(_LEAVE_SECONDS, self._leave)
         self.patience.daemon = True
         self.patience.start()
@@ -86,7 +107,7 @@ class App(faust.App):
         """Faust's consumer may wait for a broker that is gone. The worker has stopped: there is nothing to lose."""
         log.warning("leaving without a word to Kafka, which does not answer within %.0f s", _LEAVE_SECONDS)
         logging.shutdown()
-        os._exit(exit_code(self.worker.failure))
+        os._exit(exit_code(self.failure))
 
 
 def exit_code(failure: BaseException | None) -> int:
@@ -96,12 +117,10 @@ def exit_code(failure: BaseException | None) -> int:
     return failure.exit_code if isinstance(failure, SegstreamError) else 3
 
 
-def assemble(
-    settings: Settings, engine: Engine, ingest: Ingest, definitions_hash: str, passing: Passing = nobody
-) -> App:
-    """A worker for an engine, whatever it computes; `passing` is told where it stands."""
-    app = App(
-        settings.app,
+def bare_app(settings: Settings, group: str, kind: type[AppT]) -> AppT:
+    """An app without agents: the settings of Faust, and the transport by the batch."""
+    app = kind(
+        group,
         version=1,
         id_format="{id}",
         broker=[f"kafka://{broker}" for broker in settings.kafka.brokers.split(",")],
@@ -130,6 +149,35 @@ def assemble(
         store="memory://",
     )
     app.settings = settings
+    transport = BatchTransport(
+        [f"kafka://{broker}" for broker in settings.kafka.brokers.split(",")], app, loop=app.loop
+    )
+    transport.client_options = {**aiokafka_options(settings), **group_options(settings)}
+    app.transport = transport
+    return app
+
+
+def add_sources(app: App, stage: SourceStage) -> None:
+    """An agent for each source topic, which hands its batches to the stage."""
+    app.stage = stage
+    for number, name in enumerate(stage.topics):
+        _add_source(app, stage, number, name)
+
+
+def _add_source(app: App, stage: SourceStage, number: int, name: str) -> None:
+    topic = app.topic(name, schema=BatchSchema(), internal=False, allow_empty=True)
+
+    @app.agent(topic, name=f"source-{number}", concurrency=1)
+    async def take(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await stage.take(event, name, event.message.partition, event.value)
+
+
+def assemble(
+    settings: Settings, engine: Engine, ingest: Ingest, definitions_hash: str, passing: Passing = nobody
+) -> App:
+    """A worker for an engine, whatever it computes; `passing` is told where it stands."""
+    app = bare_app(settings, settings.app, App)
     app.definitions_hash = definitions_hash
 
     async def failed(error: BaseException) -> None:
@@ -142,14 +190,20 @@ def assemble(
     worker.metrics.lateness.set(settings.time.lateness / 1000)
     worker.metrics.definitions.info({"hash": definitions_hash})
     worker.metrics.build.info({"version": version("segstream")})
-    transport = BatchTransport(
-        [f"kafka://{broker}" for broker in settings.kafka.brokers.split(",")], app, loop=app.loop
-    )
-    transport.client_options = {**aiokafka_options(settings), **group_options(settings)}
-    app.transport = transport
     topic_name = settings.topics.events
-    transport.positions = lambda: {TP(topic_name, number): at for number, at in worker.positions().items()}
-    transport.before_revoke = worker.revoke
+    stage = SourceStage(settings, worker.metrics, settings.app) if _has_stage(settings) else None
+    if stage is not None:
+        add_sources(app, stage)
+
+    def positions() -> dict[TP, int]:
+        own = {TP(topic_name, number): at for number, at in worker.positions().items()}
+        return own if stage is None else own | stage.positions
+
+    async def rest() -> None:
+        await asyncio.gather(worker.revoke(), *([] if stage is None else [stage.pause()]))
+
+    app.transport.positions = positions
+    app.transport.before_revoke = rest
 
     topic = app.topic(topic_name, schema=BatchSchema(), internal=False, allow_empty=True)
 
@@ -162,10 +216,17 @@ def assemble(
     async def assigned(sender: Any, **_: Any) -> None:
         consumer = app.consumer
         worker.ends = consumer.ends
-        await worker.assign(tp.partition for tp in consumer.assignment() if tp.topic == topic_name)
+        assignment = consumer.assignment()
+        if stage is not None:
+            await stage.assign(assignment)
+        await worker.assign(tp.partition for tp in assignment if tp.topic == topic_name)
 
     serve(app)
     return app
+
+
+def _has_stage(settings: Settings) -> bool:
+    return bool(settings.sources) and settings.ingest == "worker"
 
 
 def _free_port(host: str) -> int:
@@ -194,7 +255,7 @@ def execute(app: App) -> int:
         code = ended.code
     if app.patience is not None:
         app.patience.cancel()
-    failure = app.worker.failure
+    failure = app.failure
     if failure is not None:
         print(failure, file=sys.stderr)
         return exit_code(failure)

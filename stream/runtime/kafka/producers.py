@@ -50,21 +50,21 @@ class Producers:
     async def abandon(self) -> None:
         """Whatever is on its way is not sent again. It may arrive, or have arrived."""
         while self._open:
-            await _abandon(self._open.pop())
+            await abandon_producer(self._open.pop())
 
     async def _start(self, batch_bytes: int) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(**self._options, enable_idempotence=True, max_batch_size=batch_bytes)
         try:
             await producer.start()
         except BaseException:
-            await _abandon(producer)
+            await abandon_producer(producer)
             await self.abandon()
             raise
         self._open.append(producer)
         return producer
 
 
-async def _abandon(producer: AIOKafkaProducer) -> None:
+async def abandon_producer(producer: AIOKafkaProducer) -> None:
     """`stop` would wait until everything is delivered: end the task that sends, then the connections."""
     producer._closed = True
     sender: Any = producer._sender

@@ -1,0 +1,170 @@
+"""Many sources, one engine input: the ingest stage on a real broker, in the worker and in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+
+from stream.durations import SECOND
+from stream.instants import format_instant
+from stream.replay.partitioner import partition_of
+from stream.runtime.kafka.topics import plan_topics
+from tests.kafka.broker import Broker
+from tests.kafka.harness import REAL, Deployment
+
+DEFINITIONS = """
+version: 1
+events: {buy: {type: order_completed}}
+features: {orders: {count: buy}, spent: {sum: buy.value}}
+segments: {complete: {when: "orders == 20 and spent == 190"}}
+"""
+TILL = """
+name: till
+rows: {delimiter: ";", columns: [user, at, value, id]}
+event:
+  type: {const: order_completed}
+  time: {path: at, as: ms}
+  user_id: user
+  value: value
+  id: id
+"""
+INGEST = ("-m", "stream", "ingest", "--config")
+START = 1_750_000_000_000
+USERS = 100
+
+Make = Callable[..., Deployment]
+
+
+@pytest.fixture
+def make(broker: Broker, tmp_path: Path, unique: Callable[[str], str]) -> Iterator[Make]:
+    made: list[Deployment] = []
+    definitions, till = tmp_path / "segments.yaml", tmp_path / "till.yaml"
+    definitions.write_text(DEFINITIONS)
+    till.write_text(TILL)
+
+    def make(**settings: Any) -> Deployment:
+        name = unique("sources")
+        sources = {f"{name}-clicks": "segment", f"{name}-till": "till.yaml"}
+        made.append(
+            Deployment(
+                broker,
+                tmp_path,
+                name,
+                definitions=[str(definitions)],
+                sources=sources,
+                partitions=2,
+                **settings,
+            )
+        )
+        return made[-1]
+
+    yield make
+    for deployment in made:
+        deployment.stop()
+
+
+def produce(deployment: Deployment, topic: str, rows: list[tuple[bytes | None, bytes, int]]) -> None:
+    with KafkaProducer(bootstrap_servers=deployment.broker.address, linger_ms=5) as producer:
+        for key, value, timestamp in rows:
+            producer.send(f"{deployment.name}-{topic}", value, key, timestamp_ms=timestamp)
+        producer.flush(timeout=30)
+
+
+def click(user: int, number: int, at: int) -> tuple[bytes, bytes, int]:
+    """A Segment call under a key that says nothing of its user."""
+    call = {
+        "type": "track",
+        "event": "Order Completed",
+        "userId": f"u{user}",
+        "messageId": f"c-{user}-{number}",
+        "timestamp": format_instant(at),
+        "properties": {"revenue": number},
+    }
+    return f"device-{number}".encode(), json.dumps(call).encode(), at + SECOND
+
+
+def till(user: int, number: int, at: int) -> tuple[None, bytes, int]:
+    return None, f"u{user};{at};{number};t-{user}-{number}".encode(), at + SECOND
+
+
+def test_two_sources_feed_one_engine_through_a_kill(make: Make) -> None:
+    """Each user has 10 orders in each source: a lost or a doubled one would show in the segment."""
+    deployment = make(time={"idle_after": "off"})
+    deployment.create_topics()
+    assert [plan.role for plan in plan_topics(deployment.settings)][:3] == ["source", "source", "events"]
+    clicks, tills = [], []
+    for number in range(10):
+        for user in range(USERS):
+            at = START + (number * USERS + user) * SECOND
+            clicks.append(click(user, number, at))
+            tills.append(till(user, 10 + number, at))
+    half = len(clicks) // 2
+    produce(deployment, "clicks", clicks[:half])
+    produce(deployment, "till", [*tills[:half], (None, b"u1;soon;1;x", START)])
+    worker = deployment.worker(REAL)
+    worker.wait(lambda: deployment.input_size() > 0, "reading the sources")
+    worker.kill()
+    produce(deployment, "clicks", clicks[half:])
+    produce(deployment, "till", tills[half:])
+    worker = deployment.worker(REAL)
+    worker.wait(lambda: complete(deployment) == {"entered": USERS}, "counting everybody's orders")
+    worker.wait(worker.is_done, "reading to the end")
+    assert worker.terminate() == 0
+    assert complete(deployment) == {"entered": USERS}
+    events = deployment.read("events")
+    ids = Counter(json.loads(each.value or b"")["id"] for each in events)
+    assert len(ids) == 20 * USERS
+    assert all(each.partition == partition_of(each.key or b"", 2) for each in events)
+    letters = {(dict(each.headers)["reason"], each.value) for each in deployment.read("dead_letters")}
+    assert letters == {(b"bad_time", b"u1;soon;1;x")}
+
+
+def complete(deployment: Deployment) -> dict[str, int]:
+    """Changes of the segment by type, repeats of one change counted once."""
+    found = {json.loads(each.value or b"")["event_id"]: each for each in deployment.read("changes")}
+    return dict(Counter(json.loads(each.value or b"")["type"] for each in found.values()))
+
+
+def test_the_stage_in_a_process_of_its_own_keeps_record_times_and_coordinates(make: Make) -> None:
+    deployment = make(ingest="separate")
+    deployment.create_topics(create_time=True)
+    now = int(time.time() * 1000)
+    produce(deployment, "clicks", [click(1, 3, now)])
+    clock = {"type": "track", "event": "x"}
+    produce(deployment, "clicks", [(None, json.dumps(clock).encode(), now)])
+    stage = deployment.worker(INGEST)
+    stage.wait_ready()
+    stage.wait(lambda: deployment.input_size() == 1, "writing the event")
+    stage.wait(lambda: stage.metric("segstream_events_dead_lettered_total") == 1, "writing the dead letter")
+    assert stage.metric("segstream_events_consumed_total") == 2
+    assert stage.terminate() == 0
+    (event,) = deployment.read("events")
+    assert event.key == b"u1"
+    assert json.loads(event.value or b"")["type"] == "order_completed"
+    headers = dict(event.headers)
+    assert headers["source_topic"].decode() == f"{deployment.name}-clicks"
+    assert headers["source_timestamp"] == b"%d" % (now + SECOND)
+    assert headers["source_offset"] == b"0"
+    again = deployment.worker(INGEST)  # goes on from what was committed
+    again.wait_ready()
+    time.sleep(0.5)
+    again.terminate()
+    assert deployment.input_size() == 1
+
+
+def test_a_stage_that_cannot_work_says_why(make: Make, tmp_path: Path) -> None:
+    deployment = make()
+    stage = deployment.worker(INGEST)
+    assert stage.process.wait(60) == 1
+    assert "set `ingest: separate`" in stage.tail()
+    (tmp_path / "till.yaml").write_text("event: {type: a}")
+    worker = deployment.worker(REAL)
+    assert worker.process.wait(60) == 1
+    assert "till.yaml:1:8: `time` is missing" in worker.tail()
