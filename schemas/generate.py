@@ -162,6 +162,7 @@ def selector() -> Schema:
 
 def feature() -> Schema:
     properties: Schema = {name: aggregate(name) for name in AGGREGATES}
+    properties["formula"] = expression("computed from other features", "orders_1y + 50 * reviews_1y")
     properties |= {name: WINDOW_SCHEMAS[name] for name in WINDOWS}
     properties |= {
         "by": text(f"a value for each value of {_KEYS_OF}", "product_id", "category"),
@@ -173,7 +174,10 @@ def feature() -> Schema:
     }
     return record(
         properties,
-        oneOf=[{"required": [name, "by"] if name in NEED_KEYS else [name]} for name in AGGREGATES],
+        oneOf=[
+            *({"required": [name, "by"] if name in NEED_KEYS else [name]} for name in AGGREGATES),
+            {"required": ["formula"], "maxProperties": 1},
+        ],
         description="a number or value kept per user: one aggregate, and at most one window (none: of all time)",
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from stream.definitions.formulas import Formulas
 from stream.definitions.kinds import KindChecker, Scope
 from stream.definitions.model import (
     Arithmetic,
@@ -21,6 +22,7 @@ from stream.definitions.model import (
     Do,
     Expression,
     Feature,
+    Formula,
     Ladder,
     Logic,
     Membership,
@@ -38,7 +40,7 @@ from stream.definitions.reader import FileReader
 from stream.definitions.sameness import same_meaning
 from stream.definitions.source import Problems, suggest
 
-Named = TypeVar("Named", Selector, Feature, Segment, Ladder)
+Named = TypeVar("Named", Selector, Feature, Formula, Segment, Ladder)
 
 
 def check(readers: Iterable[FileReader], problems: Problems) -> Definitions:
@@ -49,11 +51,16 @@ def check(readers: Iterable[FileReader], problems: Problems) -> Definitions:
 class _Checker:
     def __init__(self, readers: list[FileReader], problems: Problems) -> None:
         self._problems = problems
-        segments = self._unique((one for reader in readers for one in reader.segments), "segment", {})
-        ladders = (one for reader in readers for one in reader.ladders)
+        features = self._unique((one for reader in readers for one in reader.features), "feature", {})
+        formulas = (one for reader in readers for one in reader.formulas)
+        self._formulas = Formulas(self._unique(formulas, "feature", features), problems)
+        segments = self._unique(
+            (self._formulas.in_segment(one) for reader in readers for one in reader.segments), "segment", {}
+        )
+        ladders = (self._formulas.in_ladder(one) for reader in readers for one in reader.ladders)
         self._names = Names(
             self._unique((one for reader in readers for one in reader.selectors), "selector", {}),
-            self._unique((one for reader in readers for one in reader.features), "feature", {}),
+            features,
             segments,
             self._unique(ladders, "ladder", segments),
             _joined(readers),
@@ -69,6 +76,11 @@ class _Checker:
                 self._kinds.boolean(selector.where, Scope("event"), "where")
         for feature in names.features.values():
             self._feature(feature)
+        for formula in self._formulas.unused():
+            features = [names.features.get(name.path) for name in names_of(formula.expression)]
+            key = next((one.by for one in features if one is not None and one.by is not None), None)
+            self._kinds.anything(formula.expression, Scope("user", key))
+            self._problems.warn(formula.at, f"feature `{formula.name}` is read by nothing")
         for segment in names.segments.values():
             self._segment(segment)
         for ladder in names.ladders.values():

@@ -109,6 +109,10 @@ class KindChecker:
                 f"{what} must be true or false, but `{write(expression)}` is {kind}; compare it",
             )
 
+    def anything(self, expression: Expression, scope: Scope) -> None:
+        """Reports what is wrong with an expression that may be of any kind."""
+        self._kind(expression, scope)
+
     def _kind(self, expression: Expression, scope: Scope) -> Kind:
         match expression:
             case Constant(kind=name):

@@ -147,6 +147,15 @@ class Feature:
     at: Place
 
 
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """A feature that is computed from others. The checked model has it no more: it is written out where it is used."""
+
+    name: str
+    expression: Expression
+    at: Place
+
+
 # --- conditions ------------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from stream.definitions.conditions import ConditionReader
 from stream.definitions.model import (
     LIFETIME,
     Feature,
+    Formula,
     Ladder,
     Place,
     Reference,
@@ -41,7 +42,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = {"and", "or", "not", "in", "true", "false", "null", "traits", "segment", "ladder", "none"}
 _COMMON = ("description", "version", "announce", "actions", "attach")
 _SELECTOR = ("type", "where")
-_FEATURE = (*AGGREGATES, *WINDOWS, "by", "min_n", "max_keys", "assume_covered")
+_FEATURE = (*AGGREGATES, "formula", *WINDOWS, "by", "min_n", "max_keys", "assume_covered")
 _SEGMENT = ("when", "exit", "ttl", "min_dwell", "for_each", "renew", "anchor", *_COMMON)
 _LADDER = ("tiers", "demote_after", *_COMMON)
 _TIER = ("name", "when", "from", "ttl")
@@ -59,6 +60,7 @@ class FileReader(NodeReader):
         self._assume_covered = False
         self.selectors: list[Selector] = []
         self.features: list[Feature] = []
+        self.formulas: list[Formula] = []
         self.segments: list[Segment] = []
         self.ladders: list[Ladder] = []
         self.declared: dict[str, set[str]] = {section: set() for section in SECTIONS}
@@ -102,7 +104,10 @@ class FileReader(NodeReader):
             if selector := self._selector(name, key, value):
                 self.selectors.append(selector)
         for name, key, value in self._named(fields, "features"):
-            if feature := self._feature(name, key, value):
+            feature = self._feature(name, key, value)
+            if isinstance(feature, Formula):
+                self.formulas.append(feature)
+            elif feature is not None:
                 self.features.append(feature)
         for name, key, value in self._named(fields, "segments"):
             if segment := self._segment(name, key, value):
@@ -161,11 +166,13 @@ class FileReader(NodeReader):
         named = tuple(dict.fromkeys(one for one in found if one))
         return Selector(name, None if "*" in named else named, where, self._timezone, source.place(key))
 
-    def _feature(self, name: str, key: yaml.Node, node: yaml.Node) -> Feature | None:
+    def _feature(self, name: str, key: yaml.Node, node: yaml.Node) -> Feature | Formula | None:
         source = self._source
         fields = source.fields(node, f"feature `{name}`", _FEATURE, "{{count: {}}}, for example")
         if fields is None:
             return None
+        if "formula" in fields:
+            return self._formula(name, key, fields)
         aggregates = [aggregate for aggregate in AGGREGATES if aggregate in fields]
         window = self._window(name, fields)
         by = self.optional_text(fields, "by")
@@ -201,6 +208,14 @@ class FileReader(NodeReader):
             name, aggregate, Reference(selector, at), field or None, window, by, min_n or 0, max_keys or MAX_KEYS,
             covered, self._timezone, source.place(key),
         )  # fmt: skip
+
+    def _formula(self, name: str, key: yaml.Node, fields: Fields) -> Formula | None:
+        for other, (other_key, _) in fields.items():
+            if other != "formula":
+                message = f"a formula stands alone; `{other}` belongs to the features that it is made of"
+                self._source.error(other_key, message)
+        expression = self.expression(fields["formula"][1], "formula")
+        return None if expression is None else Formula(name, expression, self._source.place(key))
 
     def _window(self, name: str, fields: dict[str, Entry]) -> Window:
         """The window of a feature; lifetime in the place of one that cannot be read."""

@@ -15,6 +15,7 @@ from stream.definitions.model import (
     Comparison,
     Expression,
     Feature,
+    Formula,
     Logic,
     Membership,
     Selector,
@@ -27,6 +28,8 @@ def same_meaning(one: Any, other: Any) -> bool:
     """Whether two selectors, or two features, say the same wherever they stand; of anything else never."""
     if isinstance(one, Feature) and isinstance(other, Feature):
         local = one.window.kind == "calendar" or one.aggregate in ("days", "weeks", "months")
+    elif isinstance(one, Formula) and isinstance(other, Formula):
+        local = asks_local_time(one.expression)
     elif isinstance(one, Selector) and isinstance(other, Selector):
         local = one.where is not None and asks_local_time(one.where)
     else:

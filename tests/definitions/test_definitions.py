@@ -59,3 +59,42 @@ def test_what_cannot_be_read_is_told_beside_everything_else(tmp_path: Path) -> N
 
 def test_a_section_with_nothing_below_it_yet_is_empty() -> None:
     assert loads("version: 1\nevents:\nsegments:\n").segments == {}
+
+
+FORMULAS = """
+version: 1
+events: {buy: {type: order_completed}, view: {type: product_viewed}}
+features:
+  orders:  {count: buy}
+  looks:   {count: view, by: product_id}
+  silence: {since_last: buy}
+  points:  {formula: "orders * 10 + coalesce(traits.bonus, 0)"}
+  keen:    {formula: "looks >= 3 and orders > 5"}
+  quiet:   {formula: "silence - 2d"}
+segments:
+  a: {when: {all: ["points >= 30", {not: "quiet > 1d"}]}, exit: "points < 10"}
+  b: {for_each: product_id, when: "keen or points in [7, 8] or min(points, 3) > 2"}
+ladders:
+  c: {tiers: [{name: t, when: "points / 2 >= 5"}]}
+"""
+
+
+def test_a_formula_means_what_it_says_wherever_it_stands() -> None:
+    plain = FORMULAS[: FORMULAS.index("  points:")] + FORMULAS[FORMULAS.index("segments:") :]
+    for name, meaning in (
+        ("keen", "(looks >= 3 and orders > 5)"),
+        ("quiet", "(silence - 2d)"),
+        ("points", "(orders * 10 + coalesce(traits.bonus, 0))"),
+    ):
+        plain = plain.replace(name, meaning)
+    definitions = loads(FORMULAS)
+    assert definitions.warnings == ()
+    assert compile_plan(definitions).hash == compile_plan(loads(plain)).hash
+    assert list(definitions.features) == ["orders", "looks", "silence"]
+
+
+def test_a_formula_that_nothing_uses_is_looked_into_and_warned_of() -> None:
+    unused = FORMULAS.replace("keen or ", "looks >= 3 or ")
+    assert [warning.message for warning in loads(unused).warnings] == ["feature `keen` is read by nothing"]
+    with pytest.raises(DefinitionError, match="unknown feature `looky`"):
+        loads(unused.replace("looks >= 3 and", "looky >= 3 and"))
