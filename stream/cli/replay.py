@@ -49,6 +49,7 @@ from stream.replay import BATCH_SIZE, Job, Outcome, run_job, write_members, writ
 @click.option("--idle-after", type=DURATION_OR_OFF, help="Silence that moves a watermark.  [default: off]")
 @click.option("--clock-skew", type=DURATION, help="Later events get their record time.  [default: 5m]")
 @click.option("--dedup-window", type=DURATION, help="How old a repeat may be.  [default: 1d]")
+@click.option("--dedup-size", type=click.IntRange(1), help="Ids remembered of a user.  [default: 64]")
 @click.option(
     "--batch-size", default=BATCH_SIZE, show_default=True, type=click.IntRange(1), help="Records at once."
 )
@@ -77,6 +78,7 @@ def replay(
     idle_after: int | None,
     clock_skew: int | None,
     dedup_window: int | None,
+    dedup_size: int | None,
     batch_size: int,
     partitions: int | None,
     workers: int,
@@ -95,7 +97,12 @@ def replay(
     names = segments or (settings.definitions if settings else ())
     if not names:
         raise click.UsageError("say which definitions: --segments FILE, or --segments pack:retail")
-    given = {"lateness": lateness, "clock_skew": clock_skew, "dedup_window": dedup_window}
+    given = {
+        "lateness": lateness,
+        "clock_skew": clock_skew,
+        "dedup_window": dedup_window,
+        "dedup_size": dedup_size,
+    }
     times = replace(_times(settings), **{name: value for name, value in given.items() if value is not None})
     if idle_after is not None:
         times = replace(times, idle_after=None if idle_after == OFF else idle_after)
@@ -136,7 +143,9 @@ def _times(settings: Settings | None) -> TimeSettings:
     if settings is None:
         return TimeSettings()
     clock = settings.time
-    return TimeSettings(clock.lateness, clock.clock_skew, clock.idle_after, clock.dedup_window)
+    return TimeSettings(
+        clock.lateness, clock.clock_skew, clock.idle_after, clock.dedup_window, clock.dedup_size
+    )
 
 
 def _summarise(names: list[str], outcome: Outcome, reasons: Counter[str], seconds: float) -> None:

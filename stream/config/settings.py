@@ -72,6 +72,11 @@ class ClockSettings:
     dedup_window: int = setting(
         DURATION, 86_400_000, doc="how old a repeated event may be and still be dropped"
     )
+    dedup_size: int = setting(
+        Kind(integer(1, 65_536)),
+        64,
+        doc="how many of a user's newest event ids are remembered for that; 16 bytes each",
+    )
 
 
 @dataclass(frozen=True, slots=True)

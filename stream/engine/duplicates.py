@@ -1,9 +1,9 @@
 """A user's memory of recent event ids.
 
-It holds the newest 64 ids, by (time, id), of the user's events that are not older than the window before the newest of
-them. An id is remembered as the first eight bytes of its SHA-256 (two ids of one user's 64 agree by chance once in
-10^17), and the memory is one string of 16-byte entries, time then hash, sorted: a profile is read and written far more
-often than this is searched. Among events of one millisecond the order is that of the hashes.
+It holds the newest ids (64, if nothing else is set), by (time, id), of the user's events that are not older than the
+window before the newest of them. An id is remembered as the first eight bytes of its SHA-256 (two ids of one user's 64
+agree by chance once in 10^17), and the memory is one string of 16-byte entries, time then hash, sorted: a profile is
+read and written far more often than this is searched. Among events of one millisecond the order is that of the hashes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def is_known(memory: bytes, hashed: bytes) -> bool:
     return False
 
 
-def remember(memory: bytes, hashed: bytes, time: int, newest: int, window: int) -> bytes:
+def remember(
+    memory: bytes, hashed: bytes, time: int, newest: int, window: int, capacity: int = CAPACITY
+) -> bytes:
     """The memory with one id more, cut to what may be remembered. `newest` is the user's newest event time."""
     entry = (time + _TIME_OFFSET).to_bytes(8, "big") + hashed
     if not memory or memory[-ENTRY:] < entry:
@@ -42,7 +44,7 @@ def remember(memory: bytes, hashed: bytes, time: int, newest: int, window: int) 
             at -= ENTRY
         memory = memory[:at] + entry + memory[at:]
     oldest = (newest - window + _TIME_OFFSET).to_bytes(8, "big")
-    start = max(0, len(memory) - CAPACITY * ENTRY)
+    start = max(0, len(memory) - capacity * ENTRY)
     while start < len(memory) and memory[start : start + 8] < oldest:
         start += ENTRY
     return memory[start:]

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from stream.engine.duplicates import hash_id, is_known, remember
+from stream.engine.duplicates import CAPACITY, hash_id, is_known, remember
 from stream.engine.membership import Decision, Occasion
 from stream.engine.migration import end_removed
 from stream.engine.partition import Partition, Profiles, Step
@@ -50,7 +50,7 @@ _GROWTH: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class TimeSettings:
-    """How time is told from records. All in milliseconds."""
+    """How time is told from records; durations in milliseconds."""
 
     lateness: int = 0
     """How far the watermark stays behind."""
@@ -60,6 +60,8 @@ class TimeSettings:
     """Silence after which a partition's watermark follows record time; None: never."""
     dedup_window: int = 86_400_000
     """How long before a user's newest event ids are remembered, inclusive."""
+    dedup_size: int = CAPACITY
+    """How many ids of a user are remembered at most."""
 
 
 class Engine:
@@ -220,7 +222,12 @@ class _Run:
         if time > profile.newest:
             profile.newest = time
         profile.recent_ids = remember(
-            profile.recent_ids, hashed, time, profile.newest, self._settings.dedup_window
+            profile.recent_ids,
+            hashed,
+            time,
+            profile.newest,
+            self._settings.dedup_window,
+            self._settings.dedup_size,
         )
         if event.user_id is not None and type(event.anonymous_id) is str and event.anonymous_id:
             known = profile.ids

@@ -72,3 +72,11 @@ def test_what_nobody_asks_for_is_not_remembered() -> None:
     run = Driven(COUNTING)
     run.feed(happened("other", T, id="x"), happened("a", T, id="x"), happened("a", T, id="y"))
     assert (run.counts["ignored"], run.counts["duplicates"], len(run.changes)) == (1, 0, 1)
+
+
+def test_the_size_of_the_memory_can_be_set() -> None:
+    """An id that the memory has lost counts again; one that it still holds does not."""
+    for size, duplicates in ((2, 0), (3, 1)):
+        run = Driven(COUNTING, TimeSettings(dedup_size=size))
+        run.feed(*(happened("a", T + n, id=name) for n, name in enumerate("xyz")), happened("a", T, id="x"))
+        assert run.counts["duplicates"] == duplicates

@@ -54,6 +54,7 @@ def time_settings(settings: Settings) -> TimeSettings:
         clock_skew=times.clock_skew,
         idle_after=times.idle_after,
         dedup_window=times.dedup_window,
+        dedup_size=times.dedup_size,
     )
 
 
