@@ -22,6 +22,7 @@ _COMMANDS = {
     "check": "stream.cli.check",
     "convert": "stream.cli.convert",
     "packs": "stream.cli.packs",
+    "new": "stream.cli.new",
     "replay": "stream.cli.replay",
     "explain": "stream.cli.explain",
     "run": "stream.cli.kafka",

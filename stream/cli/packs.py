@@ -15,7 +15,7 @@ from stream.cli.tables import counted
 from stream.definitions import Definitions, Parameter, read_parameters
 from stream.definitions.model import Ladder, Segment
 from stream.packs import PREFIX, SCENARIO, locate, pack_folder, pack_names, summary
-from stream.packs.scenario import read_scenario
+from stream.packs.scenario import Event, read_scenario
 
 _name = click.argument("name", metavar="NAME")
 
@@ -95,11 +95,10 @@ def copy_pack(name: str, file: str, scenario: str | None, force: bool) -> None:
         if path != "-" and Path(path).exists() and not force:
             raise click.UsageError(f"{path} exists; --force overwrites it")
     with writing(file) as out:
-        out.write(_with_defaults(name).encode())
+        out.write(text_of(name).encode())
     if scenario is not None:
-        events = read_scenario((pack_folder(name.partition("?")[0]) / SCENARIO).read_text("utf-8"))
         with writing(scenario) as out:
-            out.writelines(json.dumps(event, ensure_ascii=False).encode() + b"\n" for event in events)
+            out.writelines(json.dumps(event, ensure_ascii=False).encode() + b"\n" for event in story_of(name))
 
 
 def _outcomes(definitions: Definitions) -> Table:
@@ -124,7 +123,12 @@ def _parameters(parameters: tuple[Parameter, ...]) -> Table:
     return table
 
 
-def _with_defaults(name: str) -> str:
+def story_of(name: str) -> list[Event]:
+    """The events of a pack's scenario, in the order of their times."""
+    return read_scenario((pack_folder(name.partition("?")[0]) / SCENARIO).read_text("utf-8"))
+
+
+def text_of(name: str) -> str:
     """The text of a pack, with the values that its name sets in place of defaults; comments stay where they are."""
     location = locate(f"{PREFIX}{name}")
     text = Path(location.partition("?")[0]).read_text("utf-8")
