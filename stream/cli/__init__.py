@@ -24,6 +24,7 @@ _COMMANDS = {
     "packs": "stream.cli.packs",
     "new": "stream.cli.new",
     "replay": "stream.cli.replay",
+    "diff": "stream.cli.diff",
     "explain": "stream.cli.explain",
     "run": "stream.cli.kafka",
     "ingest": "stream.cli.kafka",

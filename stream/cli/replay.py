@@ -5,29 +5,21 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import click
 
-from stream.cli.options import (
-    DURATION,
-    DURATION_OR_OFF,
-    INSTANT,
-    OFF,
-    config_option,
-    load_definitions,
-    read_settings,
-    segments_option,
-    stderr,
-    writing,
-)
+from stream.cli.options import load_definitions, read_settings, segments_option, stderr, writing
 from stream.cli.progress import reading_progress
+from stream.cli.replaying import log_options, make_job, period_of
 from stream.cli.tables import changes_table, counted
-from stream.config import Settings
-from stream.engine import TimeSettings, compile_plan
-from stream.ingest import load_mapping
-from stream.packs import locate
-from stream.replay import BATCH_SIZE, Job, Outcome, run_job, write_members, write_stats
+from stream.definitions import Definitions
+from stream.engine import compile_plan
+from stream.replay import BATCH_SIZE, Outcome, run_job, write_members, write_stats
+from stream.replay.history import History
+from stream.replay.outputs import moves
+from stream.reports.run import About, rows_of, run_page, zone_of
 
 
 @click.command()
@@ -43,45 +35,24 @@ from stream.replay import BATCH_SIZE, Job, Outcome, run_job, write_members, writ
     metavar="DIR",
     help="Keep users in RocksDB in this folder, and go on from what an earlier replay left there.",
 )
-@click.option("--until", type=INSTANT, help="Where to end.  [default: the largest event time]")
-@config_option
-@click.option("--lateness", type=DURATION, help="How long the watermark waits.  [default: 0s]")
-@click.option("--idle-after", type=DURATION_OR_OFF, help="Silence that moves a watermark.  [default: off]")
-@click.option("--clock-skew", type=DURATION, help="Later events get their record time.  [default: 5m]")
-@click.option("--dedup-window", type=DURATION, help="How old a repeat may be.  [default: 1d]")
-@click.option("--dedup-size", type=click.IntRange(1), help="Ids remembered of a user.  [default: 64]")
+@log_options
 @click.option(
     "--batch-size", default=BATCH_SIZE, show_default=True, type=click.IntRange(1), help="Records at once."
 )
-@click.option(
-    "--partitions", type=click.IntRange(1, 10_000), help="How many.  [default: as recorded, else 1]"
-)
-@click.option(
-    "--workers",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 64),
-    help="Processes that share the users.",
-)
+@click.option("--report", metavar="FILE", help="What happened in every segment, as a page with pictures.")
 def replay(
     logs: tuple[str, ...],
     segments: tuple[str, ...],
-    mapping: str | None,
+    config_file: str | None,
+    workers: int,
     out: str,
     dead_letters: str | None,
     members: str | None,
     stats: str | None,
+    report: str | None,
     state: str | None,
-    until: int | None,
-    config_file: str | None,
-    lateness: int | None,
-    idle_after: int | None,
-    clock_skew: int | None,
-    dedup_window: int | None,
-    dedup_size: int | None,
     batch_size: int,
-    partitions: int | None,
-    workers: int,
+    **options: Any,
 ) -> None:
     """Replay recorded logs (JSON lines, CSV, Parquet; .gz, .zst; - is standard input) without a broker.
 
@@ -97,33 +68,14 @@ def replay(
     names = segments or (settings.definitions if settings else ())
     if not names:
         raise click.UsageError("say which definitions: --segments FILE, or --segments pack:retail")
-    given = {
-        "lateness": lateness,
-        "clock_skew": clock_skew,
-        "dedup_window": dedup_window,
-        "dedup_size": dedup_size,
-    }
-    times = replace(_times(settings), **{name: value for name, value in given.items() if value is not None})
-    if idle_after is not None:
-        times = replace(times, idle_after=None if idle_after == OFF else idle_after)
-    if state and (partitions or 1) < workers:
+    if state and (options["partitions"] or 1) < workers:
         raise click.UsageError(
             f"with --state a process has whole partitions: --workers {workers} needs --partitions {workers} or more"
         )
-    plan = compile_plan(load_definitions(names))
-    job = Job(
-        logs=logs,
-        definitions=tuple(map(locate, names)),
-        mapping=mapping or (settings.mapping if settings else "canonical"),
-        times=times,
-        partitions=partitions,
-        batch_size=batch_size,
-        until=until,
-        state=state,
-        dead_letters=dead_letters,
-        **({"max_event_bytes": settings.max_event_bytes} if settings else {}),
-    )
-    load_mapping(job.mapping)
+    definitions = load_definitions(names)
+    plan = compile_plan(definitions)
+    more: dict[str, Any] = {"state": state, "dead_letters": dead_letters, "batch_size": batch_size}
+    job = make_job(logs, names, settings, **options, **more)
     began = time.perf_counter()
     with ExitStack() as files:
         to_changes = files.enter_context(writing(out))
@@ -136,16 +88,20 @@ def replay(
             write_members(outcome, files.enter_context(writing(members)))
         if stats:
             write_stats(outcome, plan.hash, run.reasons, seconds, files.enter_context(writing(stats)))
+        if report:
+            page = _report(definitions, logs, outcome)
+            files.enter_context(writing(report)).write(page.encode())
     _summarise([rule.name for rule in plan.rules], outcome, run.reasons, seconds)
 
 
-def _times(settings: Settings | None) -> TimeSettings:
-    if settings is None:
-        return TimeSettings()
-    clock = settings.time
-    return TimeSettings(
-        clock.lateness, clock.clock_skew, clock.idle_after, clock.dedup_window, clock.dedup_size
-    )
+def _report(definitions: Definitions, logs: tuple[str, ...], outcome: Outcome) -> str:
+    history = History()
+    for move in moves(outcome.changes):
+        history.take(move)
+    history.close()
+    rows, descriptions = rows_of(definitions)
+    about = About([Path(log).name for log in logs], outcome.records, outcome.users, rows, descriptions)
+    return run_page(history, period_of(outcome, (history,), zone_of(definitions)), about)
 
 
 def _summarise(names: list[str], outcome: Outcome, reasons: Counter[str], seconds: float) -> None:

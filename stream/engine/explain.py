@@ -81,9 +81,16 @@ class Explainer:
         return self._now
 
     def explain(
-        self, segments: Iterable[str], instance: str | None = None, at: int | None = None
+        self,
+        segments: Iterable[str],
+        instance: str | None = None,
+        at: int | None = None,
+        *,
+        ahead: bool = True,
     ) -> list[Explained]:
         """Segments and ladders at an instant, `now` if none is given; of instances all that are kept, or just one.
+
+        Without `ahead` nothing is said of what comes next (`then`), which takes longer than all the rest.
 
         UnknownError if there is no such segment, or the instant lies in the past of the state. To be called once: it
         uses up the copy.
@@ -105,7 +112,8 @@ class Explainer:
             for name in wanted
             for key in _instances(rules[name], profile, instance)
         ]
-        self._look_ahead(found)
+        if ahead:
+            self._look_ahead(found)
         return found
 
     # --- time --------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def run_job(
         keep = own if files is None else files
         folder = Path(keep.enter_context(TemporaryDirectory(prefix="segstream-")))
         if STDIN in job.logs:
-            job = _with_copy_of_stdin(job, folder)
+            job = with_copy_of_stdin(job, folder)
         return _share(job, workers, folder, progress)
 
 
@@ -142,7 +142,7 @@ def _keep(file: IO[bytes] | None, reasons: Counter[str]) -> Callable[[DeadLetter
     return keep
 
 
-def _with_copy_of_stdin(job: Job, folder: Path) -> Job:
+def with_copy_of_stdin(job: Job, folder: Path) -> Job:
     """Standard input can be read once: everybody reads a copy."""
     copy = folder / "stdin"
     with copy.open("wb") as file:

@@ -1,0 +1,1 @@
+"""Runs as pages that a marketer can read: one HTML file with pictures, tables and examples, and nothing to fetch."""
