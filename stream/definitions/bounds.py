@@ -177,6 +177,8 @@ class Bounds:
                 return Limit(0, 23, whole=True)
             case Call(function="local_weekday"):
                 return Limit(1, 7, whole=True)
+            case Call(function="local_month" | "month"):
+                return Limit(1, 12, whole=True)
             case Call(function="until_anniversary"):
                 return Limit(0, 366 * DAY + DAY // 24)
             case Call(function="distance_km"):

@@ -56,7 +56,9 @@ _FUNCTIONS = {
     "exists": (1, 1),
     "local_hour": (0, 0),
     "local_weekday": (0, 0),
+    "local_month": (0, 0),
     "local_date": (0, 0),
+    "month": (1, 1),
     "until_anniversary": (1, 1),
     "age": (1, 1),
     "distance_km": (4, 4),
@@ -228,7 +230,7 @@ class KindChecker:
             case "until_anniversary":
                 self._date(call, kinds)
                 return Kind("duration", moving=scope.where == "user")
-            case "age":
+            case "age" | "month":
                 self._date(call, kinds)
                 return NUMBER
             case "local_date":

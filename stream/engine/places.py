@@ -15,22 +15,25 @@ from stream.engine.values import NUMBERS, Answer, Value
 LOCAL_TIME: Final[dict[str, Callable[[datetime], int | str]]] = {
     "local_hour": lambda wall: wall.hour,
     "local_weekday": lambda wall: wall.isoweekday(),
+    "local_month": lambda wall: wall.month,
     "local_date": lambda wall: wall.date().isoformat(),
 }
-"""What the wall clock shows: the hour, the ISO weekday (1 = Monday), the date (2026-11-21)."""
+"""What the wall clock shows: the hour, the ISO weekday (1 = Monday), the month, the date (2026-11-21)."""
+_PERIODS: Final = {"local_hour": "hour", "local_month": "month"}
+"""How long it shows the same; a day, if not said."""
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius R1 of the IUGG
 
 
 class LocalTime(Value):
-    """`local_hour()`, `local_weekday()`, `local_date()`: what the wall clock shows."""
+    """`local_hour()`, `local_weekday()`, `local_month()`, `local_date()`: what the wall clock shows."""
 
     __slots__ = ("_periods", "_show")
 
     def __init__(self, function: str, timezone: str) -> None:
         super().__init__(f"{function}()")
         self._show = LOCAL_TIME[function]
-        self._periods = calendar.Periods("hour" if function == "local_hour" else "day", timezone)
+        self._periods = calendar.Periods(_PERIODS.get(function, "day"), timezone)
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         wall = calendar.to_local(instant, self._periods.zone)
@@ -60,6 +63,24 @@ class Age(Value):
         year = today.year if today < calendar.anniversary(born, today.year) else today.year + 1
         years = year - 1 - born.year
         return (years, 0, min(until, calendar.midnight(calendar.anniversary(born, year), self._zone)))
+
+
+class Month(Value):
+    """`month(date)`: 1 to 12."""
+
+    __slots__ = ("_date",)
+
+    def __init__(self, date: Value, text: str) -> None:
+        super().__init__(text)
+        self._date = date
+
+    def parts(self) -> tuple[Value, ...]:
+        return (self._date,)
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        value, _, until = self._date.value(profile, instant, key)
+        day = calendar.parse_date(value)
+        return (None if day is None else day.month, 0, until)
 
 
 class UntilAnniversary(Value):

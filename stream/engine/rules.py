@@ -348,6 +348,8 @@ class RuleCompiler:
                 return values.Coalesce(operands, text)
             case "age":
                 return places.Age(operands[0], timezone, text)
+            case "month":
+                return places.Month(operands[0], text)
             case "until_anniversary":
                 return places.UntilAnniversary(operands[0], timezone, text)
             case "distance_km":

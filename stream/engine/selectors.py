@@ -172,6 +172,8 @@ def _call(function: str, arguments: tuple[Expression, ...], scope: Scope) -> Ask
     asks = [compile_expression(argument, scope) for argument in arguments]
     if function == "until_anniversary":
         return _until_anniversary(asks[0], ZoneInfo(scope.timezone))
+    if function == "month":
+        return _month(asks[0])
     if function == "exists":
         return lambda event: asks[0](event) is not None
     if function == "coalesce":
@@ -197,6 +199,14 @@ def _until_anniversary(read_date: Ask, zone: ZoneInfo) -> Ask:
     def ask(event: Any) -> int | None:
         born = parse_date(read_date(event))
         return None if born is None else max(0, next_anniversary(born, event.time, zone) - event.time)
+
+    return ask
+
+
+def _month(read_date: Ask) -> Ask:
+    def ask(event: Any) -> int | None:
+        day = parse_date(read_date(event))
+        return None if day is None else day.month
 
     return ask
 

@@ -19,8 +19,8 @@ READINGS = {page: read_page(page) for page in PAGES}
 PHRASES = ROOT / "docs" / "how-do-i-say.md"
 REFERENCE = ROOT / "docs" / "definitions.md"
 FUNCTIONS = (
-    "min", "max", "abs", "coalesce", "exists", "local_hour", "local_weekday", "local_date", "until_anniversary", "age",
-    "distance_km", "any", "all", "sum", "count",
+    "min", "max", "abs", "coalesce", "exists", "local_hour", "local_weekday", "local_month", "local_date", "month",
+    "until_anniversary", "age", "distance_km", "any", "all", "sum", "count",
 )  # fmt: skip
 EXAMPLES = [example for reading in READINGS.values() for example in reading.examples]
 

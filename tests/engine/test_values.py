@@ -176,6 +176,7 @@ def test_what_the_wall_clock_shows() -> None:
     assert clock_value("local_hour", "Asia/Seoul", T) == (9, 0, T + HOUR)
     assert clock_value("local_weekday", "Asia/Seoul", T + 15 * HOUR - 1) == (1, 0, T + 15 * HOUR)
     assert clock_value("local_weekday", "Asia/Seoul", T + 15 * HOUR) == (2, 0, T + 39 * HOUR)
+    assert clock_value("local_month", "Asia/Seoul", T) == (11, 0, T + 28 * DAY + 15 * HOUR)
     assert clock_value("local_date", "America/New_York", T) == ("2026-11-01", 0, T + 5 * HOUR)
     # The hour from 2 to 3 comes twice on 25 October in Berlin and lasts two hours.
     assert clock_value("local_hour", "Europe/Berlin", at("2026-10-25T00:30:00")) == (

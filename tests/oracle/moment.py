@@ -75,6 +75,8 @@ class Moment:
             return zones.wall(self.instant, zone).hour
         if function == "local_weekday":
             return zones.wall(self.instant, zone).isoweekday()
+        if function == "local_month":
+            return zones.wall(self.instant, zone).month
         if function == "local_date":
             return zones.local_date(self.instant, zone).isoformat()
         values = [evaluate(arg, self) for arg in args]
@@ -85,6 +87,8 @@ class Moment:
             return UNKNOWN
         if function == "until_anniversary":
             return zones.until_anniversary(birth, self.instant, zone)
+        if function == "month":
+            return birth.month
         if function == "age":
             return zones.age(birth, self.instant, zone)
         raise ValueError(f"unknown function {function}")

@@ -21,6 +21,7 @@ ENVELOPE = TEXTS | {"time", "received_at", "value", "items", "props", "traits", 
 SHOWN: dict[str, Callable[[datetime], Any]] = {
     "local_hour": lambda local: local.hour,
     "local_weekday": lambda local: local.isoweekday(),
+    "local_month": lambda local: local.month,
     "local_date": lambda local: local.date().isoformat(),
 }
 
@@ -89,9 +90,11 @@ class OfEvent:
     def call(self, function: str, args: tuple[Node, ...]) -> Any:
         if function in SHOWN:
             return SHOWN[function](wall(self.event.time, self.zone))
-        if function == "until_anniversary":
+        if function in ("until_anniversary", "month"):
             born = as_date(evaluate(args[0], self))
-            return UNKNOWN if born is None else until_anniversary(born, self.event.time, self.zone)
+            if born is None:
+                return UNKNOWN
+            return born.month if function == "month" else until_anniversary(born, self.event.time, self.zone)
         of = args[0].args[0] if args[0].op == "name" else None
         if of != "items" or function not in ("any", "all", "sum", "count"):
             raise ValueError(f"{function} is not a function of `where`")

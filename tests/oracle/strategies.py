@@ -116,7 +116,8 @@ EVENTS: Raw = {
     "by_day": {"type": "*", "where": "local_hour() >= 6 and local_hour() < 18 and local_weekday() != 7"},
     "festive": {
         "type": "*",
-        "where": "until_anniversary('2000-03-29') <= 2d or until_anniversary(traits.birthday) == 0",
+        "where": "until_anniversary('2000-03-29') <= 2d or until_anniversary(traits.birthday) == 0 "
+        "or month(traits.birthday) == local_month()",
     },
     "dated": {"type": "*", "where": "local_date() >= '2026-03-29' or local_hour() == 2"},
 }
@@ -488,6 +489,8 @@ def clocks(draw: Draw) -> Raw:
         "local_weekday() == 1",
         "local_date() == '2026-03-29'",
         "local_date() >= '2026-03-29'",
+        "local_month() == month(traits.birthday)",
+        "local_month() >= 4",
         "until_anniversary(traits.birthday) <= 1d",
         "until_anniversary(traits.birthday) == 0",
         "until_anniversary(traits.birthday) < f0",
