@@ -21,6 +21,7 @@ _COMMANDS = {
     "demo": "stream.cli.demo",
     "check": "stream.cli.check",
     "convert": "stream.cli.convert",
+    "dead-letters": "stream.cli.dead_letters",
     "packs": "stream.cli.packs",
     "new": "stream.cli.new",
     "replay": "stream.cli.replay",

@@ -11,7 +11,7 @@ import msgspec
 from stream.cli.options import stderr, writing
 from stream.cli.tables import counted
 from stream.errors import RecordError
-from stream.ingest import DeadLetter, Ingest, load_mapping
+from stream.ingest import Ingest, load_mapping
 from stream.ingest.hints import Hints
 from stream.replay import Log
 
@@ -50,11 +50,13 @@ def convert(log: str, mapping: str, out: str, dead_letters: str | None, limit: i
                 made = ingest.canonical(record.raw, row=row, record_time=record.record_time, origin=record)
             except RecordError as error:
                 reasons[error.reason] += 1
-                letter = DeadLetter.of(error, record.raw or b"", record.key, file=log, line=record.line)
+                letter = record.dead_letter(error, log)
                 if letters is not None:
                     letters.write(letter.to_json() + b"\n")
                 elif reasons.total() <= 3:
-                    stderr.print(f"{log}:{record.line}: {error}", markup=False, highlight=False)
+                    stderr.print(
+                        f"{log}:{record.line}: {error}", markup=False, highlight=False, soft_wrap=True
+                    )
             else:
                 events += len(made)
                 silent += not made

@@ -74,7 +74,7 @@ class EventReader:
         )
 
     def _refuse(self, record: LogRecord, error: RecordError) -> None:
-        letter = DeadLetter.of(error, record.raw or b"", record.key, file=self.log.path, line=record.line)
+        letter = record.dead_letter(error, self.log.path)
         self._on_dead_letter(letter)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from stream.errors import OperatorError, RecordError
+from stream.ingest import DeadLetter
 
 
 class LogError(OperatorError):
@@ -28,3 +29,10 @@ class LogRecord(NamedTuple):
     """Where the record lay in its topic, if it was recorded from one."""
     error: RecordError | None = None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+
+    def dead_letter(self, error: RecordError, path: str) -> DeadLetter:
+        """What it becomes if it cannot be read: of a row the columns are told, for the header stands elsewhere."""
+        place: dict[str, Any] = {"file": path, "line": self.line}
+        if self.row is not None:
+            place["columns"] = list(self.row)
+        return DeadLetter.of(error, self.raw or b"", self.key, self.headers, **place)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kafka import KafkaProducer
 
 from stream.durations import SECOND
@@ -17,7 +20,7 @@ from stream.instants import format_instant
 from stream.replay.partitioner import partition_of
 from stream.runtime.kafka.topics import plan_topics
 from tests.kafka.broker import Broker
-from tests.kafka.harness import REAL, Deployment
+from tests.kafka.harness import REAL, ROOT, Deployment
 
 DEFINITIONS = """
 version: 1
@@ -152,11 +155,33 @@ def test_the_stage_in_a_process_of_its_own_keeps_record_times_and_coordinates(ma
     assert headers["source_topic"].decode() == f"{deployment.name}-clicks"
     assert headers["source_timestamp"] == b"%d" % (now + SECOND)
     assert headers["source_offset"] == b"0"
+    told = command(deployment, "dead-letters", "--resubmit")
+    assert "still bad_time" in told
+    assert "0 records re-submitted; 1 record still cannot be read" in told
+    fixed = json.dumps({**json.loads(click(2, 1, now)[1]), "timestamp": now}).encode()
+    produce(deployment, "clicks", [(b"k", fixed, now)])  # a time that the preset does not read
     again = deployment.worker(INGEST)  # goes on from what was committed
-    again.wait_ready()
-    time.sleep(0.5)
+    again.wait(lambda: again.metric("segstream_events_dead_lettered_total") == 1, "writing the dead letter")
     again.terminate()
     assert deployment.input_size() == 1
+    preset = (ROOT / "stream/ingest/presets/segment.yaml").read_text(encoding="utf-8")
+    (deployment.folder / "fixed.yaml").write_text(
+        preset.replace("{path: timestamp, as: iso8601}", "timestamp")
+    )
+    sources = {f"{deployment.name}-clicks": "fixed.yaml", f"{deployment.name}-till": "till.yaml"}
+    config = yaml.safe_load(deployment.config.read_text())
+    deployment.config.write_text(yaml.safe_dump({**config, "sources": sources}))
+    assert "2 dead letters" in command(deployment, "dead-letters")
+    assert "1 record re-submitted; 1 record still" in command(deployment, "dead-letters", "--resubmit")
+    last = deployment.worker(INGEST)
+    last.wait(lambda: deployment.input_size() == 2, "writing the re-submitted event")
+
+
+def command(deployment: Deployment, name: str, *options: str) -> str:
+    """What a command says."""
+    words = [sys.executable, "-m", "stream", name, "--config", str(deployment.config), *options]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout + done.stderr
 
 
 def test_a_stage_that_cannot_work_says_why(make: Make, tmp_path: Path) -> None:

@@ -78,6 +78,26 @@ def record(
         consumer.close()
 
 
+def read_topic(
+    settings: Settings, topic: str, start: int | None = None, stop: int | None = None
+) -> Iterator[Any]:
+    """The records of a topic as long as it is now, in order of time; `start` and `stop` as for `record`."""
+    consumer = _consumer(settings)
+    try:
+        tps = _partitions(consumer, topic)
+        ends = consumer.end_offsets(tps)
+        begins = _begins(consumer, tps, start)
+        consumer.assign(tps)
+        for tp in tps:
+            consumer.seek(tp, begins[tp])
+        waiting = {tp: deque[Any]() for tp in tps if begins[tp] < ends[tp]}
+        yield from (each for each in _in_time_order(consumer, waiting, ends) if _within(each, start, stop))
+    except KafkaError as error:
+        raise OperatorError(f"{topic} could not be read: {error}") from error
+    finally:
+        consumer.close()
+
+
 def _consumer(settings: Settings) -> KafkaConsumer:
     try:
         return KafkaConsumer(

@@ -142,7 +142,7 @@ def outgoing_records(
         try:
             values = _values(line, source)
         except RecordError as error:
-            on_dead_letter(DeadLetter.of(error, line.raw or b"", line.key, file=log.path, line=line.line))
+            on_dead_letter(line.dead_letter(error, log.path))
             continue
         if mapping is not None:
             line = line._replace(key=None)  # that of its source; an event's key is its user

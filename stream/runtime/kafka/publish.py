@@ -78,10 +78,9 @@ class Publisher:
         count = await self._partitions(self._topics.dead_letters)
         by_partition: dict[int, list[Outgoing]] = {}
         for letter in letters:
-            headers: Headers = [("reason", letter.reason.encode()), ("message", letter.message.encode())]
-            headers += [(f"source_{name}", str(value).encode()) for name, value in letter.coordinates.items()]
+            kept = letter.bounded()
             to = letter.coordinates["partition"] % count
-            by_partition.setdefault(to, []).append(Outgoing(letter.key, letter.raw, headers))
+            by_partition.setdefault(to, []).append(Outgoing(kept.key, kept.raw, kept.to_headers()))
         await together(
             self._send(self._topics.dead_letters, to, records) for to, records in by_partition.items()
         )

@@ -229,7 +229,8 @@ class Rounds:
         for index, error in errors:
             record = records[index]
             place = {"topic": self._topic, "partition": owned.number, "offset": record.offset}
-            draft.dead.append(DeadLetter.of(error, record.value or b"", record.key, **place))
+            place["timestamp"] = record.timestamp
+            draft.dead.append(DeadLetter.of(error, record.value or b"", record.key, record.headers, **place))
         if self._partitions > 1:
             self._check_keys(owned, events, records)
         while True:

@@ -167,7 +167,16 @@ class SourceStage:
                 made = ingest.canonical(record.value, record_time=record.timestamp, origin=record)
             except RecordError as error:
                 place = {"topic": topic, "partition": partition, "offset": record.offset}
-                letters.append(DeadLetter.of(error, record.value or b"", record.key, **place))
+                letters.append(
+                    DeadLetter.of(
+                        error,
+                        record.value or b"",
+                        record.key,
+                        record.headers,
+                        **place,
+                        timestamp=record.timestamp,
+                    )
+                )
                 continue
             headers = [
                 ("source_topic", topic.encode()),
