@@ -1,7 +1,8 @@
 """Writes the parts of these pages that are made of the program: `make docs`.
 
 * commands.md: what `--help` says of every command;
-* operations.md: the table of settings, between its two marks.
+* configuration.md: the table of settings, between its two marks;
+* deploy/kubernetes/prometheusrule.yaml: the rules of deploy/prometheus for Prometheus' operator.
 
 A test fails while they differ from the program.
 """
@@ -19,7 +20,9 @@ from stream.config import REFERENCE, describe, load_settings
 
 DOCS = Path(__file__).parent
 COMMANDS = DOCS / "commands.md"
-OPERATIONS = DOCS / "operations.md"
+CONFIGURATION = DOCS / "configuration.md"
+RULES = DOCS.parent / "deploy" / "prometheus" / "rules"
+OPERATOR = DOCS.parent / "deploy" / "kubernetes" / "prometheusrule.yaml"
 BEGIN = "<!-- settings: made by docs/generate.py -->\n"
 END = "<!-- end of settings -->\n"
 
@@ -28,7 +31,7 @@ COMMANDS_INTRO = (
     "Made from `--help` by `make docs`. Everything is also reached as `python -m stream`.\n\n"
     "Exit codes: 0 all is well, 1 the input is wrong (the message says where), 2 the command line is, 3 a failure at "
     "run time. What machines read goes to standard output or into files, everything else to standard error. "
-    "Settings: [operations.md](operations.md#configuration); definitions: [definitions.md](definitions.md).\n"
+    "Settings: [configuration.md](configuration.md); definitions: [definitions.md](definitions.md).\n"
 )
 WIDTH = 100
 
@@ -63,14 +66,30 @@ def settings_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def operations_page() -> str:
-    """operations.md with the table as it should be."""
-    text = OPERATIONS.read_text(encoding="utf-8")
+def configuration_page() -> str:
+    """configuration.md with the table as it should be."""
+    text = CONFIGURATION.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{settings_table()}\n{END}{after}"
 
 
+def operator_rules() -> str:
+    """The rules as the object that Prometheus' operator takes."""
+    groups = []
+    for name in ("recording.yml", "alerts.yml"):
+        groups += yaml.safe_load((RULES / name).read_text(encoding="utf-8"))["groups"]
+    rule = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "segstream"},
+        "spec": {"groups": groups},
+    }
+    text = yaml.safe_dump(rule, sort_keys=False, allow_unicode=True, width=110)
+    return f"# Made of deploy/prometheus/rules by `make docs`.\n{text}"
+
+
 if __name__ == "__main__":
     COMMANDS.write_text(commands_page(), encoding="utf-8")
-    OPERATIONS.write_text(operations_page(), encoding="utf-8")
+    CONFIGURATION.write_text(configuration_page(), encoding="utf-8")
+    OPERATOR.write_text(operator_rules(), encoding="utf-8")

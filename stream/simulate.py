@@ -162,7 +162,9 @@ class _Simulation:
         day = moment - moment % DAY
         spread = (self._chance() + self._chance() - 1) * 4
         at = day + int((shopper.hour + spread) % 24 * HOUR)
-        return max(at, self._shop.start) if at > after else at + DAY
+        if at > after:
+            return max(at, self._shop.start)
+        return at + (DAY if at + DAY >= self._shop.start else 2 * DAY)
 
     def _visit(self, start: int, shopper: _Shopper) -> None:
         chance = self._chance

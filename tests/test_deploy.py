@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import click
+import jsonschema
 import pytest
 import yaml
 
@@ -43,13 +45,26 @@ def on_host(service: dict[str, Any], path: str) -> Path | None:
     return None
 
 
+def commands_of(service: dict[str, Any]) -> list[list[str]]:
+    """The words behind `segstream` of each command: one of the image's entry point, or the lines of a shell."""
+    if "entrypoint" not in service:
+        return [service["command"]]
+    assert service["entrypoint"] == ["sh", "-ec"]
+    lines = (
+        service["command"][0].replace("$$(date -u +%Y-%m-%dT%H:%M:%SZ)", "2026-11-21T09:00:00Z").splitlines()
+    )
+    words = [shlex.split(line.removeprefix("exec ")) for line in lines]
+    assert all(line[0] == "segstream" for line in words)
+    return [line[1:] for line in words]
+
+
 def published(service: dict[str, Any]) -> set[int]:
     """Ports inside the container that the host reaches."""
     return {int(str(port).split(":")[-1]) for port in service.get("ports", [])}
 
 
 def test_the_compose_file_is_whole() -> None:
-    assert set(SERVICES) >= {"kafka", "topics", "worker", "prometheus", "grafana"}
+    assert set(SERVICES) >= {"kafka", "topics", "worker", "producer", "prometheus", "grafana"}
     volumes = set(COMPOSE["volumes"])
     for name, service in SERVICES.items():
         assert "image" in service or "build" in service, name
@@ -60,6 +75,14 @@ def test_the_compose_file_is_whole() -> None:
                 assert (ROOT / outside).exists(), f"{name} mounts {outside} at {inside}"
             else:
                 assert outside in volumes, f"{name} mounts the undeclared volume {outside}"
+
+
+def test_the_compose_file_fits_the_public_schema() -> None:
+    schema = json.loads((ROOT / "tests/deploy/schemas/compose-spec.json").read_text(encoding="utf-8"))
+    jsonschema.validate(COMPOSE, schema)
+    spoiled = {**COMPOSE, "services": {"kafka": {"imge": "apache/kafka"}}}
+    with pytest.raises(jsonschema.ValidationError, match="imge"):
+        jsonschema.validate(spoiled, schema)
 
 
 def test_services_that_others_wait_for_can_say_when_they_are_ready() -> None:
@@ -101,12 +124,13 @@ def test_the_image_runs_on_a_python_that_the_package_allows_and_not_as_root() ->
 def test_every_command_in_the_compose_file_exists(name: str) -> None:
     """Parsed by the command line itself: the command, its options, and that the files it names are there."""
     service = OURS[name]
-    words = [str(on_host(service, word) or word) for word in service["command"]]
-    with click.Context(main) as context:
-        command = main.get_command(context, words[0])
-        assert command is not None, words[0]
-        with command.make_context(words[0], words[1:], parent=context):
-            pass
+    for line in commands_of(service):
+        words = [str(on_host(service, word) or word) for word in line]
+        with click.Context(main) as context:
+            command = main.get_command(context, words[0])
+            assert command is not None, words[0]
+            with command.make_context(words[0], words[1:], parent=context):
+                pass
 
 
 @pytest.mark.parametrize("name", sorted(OURS))

@@ -231,4 +231,6 @@ def test_pages_made_of_the_program_are_up_to_date() -> None:
     generate = module_from_spec(spec)
     spec.loader.exec_module(generate)
     assert generate.COMMANDS.read_text(encoding="utf-8") == generate.commands_page(), "run make docs"
-    assert generate.OPERATIONS.read_text(encoding="utf-8") == generate.operations_page(), "run make docs"
+    assert generate.CONFIGURATION.read_text(encoding="utf-8") == generate.configuration_page(), (
+        "run make docs"
+    )

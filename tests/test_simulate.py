@@ -60,3 +60,10 @@ def test_some_come_late_some_twice_some_with_a_wrong_clock_and_some_nameless() -
     assert {event.user[0] for event in events} == {"u", "a"}
     consents = {event.traits["consent"]["marketing"] for event in events if event.traits}
     assert consents == {True, False}
+
+
+def test_a_shop_that_begins_at_noon_has_no_events_of_the_morning() -> None:
+    noon = START + DAY // 2
+    events = events_of(Shop(users=200, days=1, start=noon))
+    assert events
+    assert min(event.record_time for event in events) >= noon

@@ -41,8 +41,9 @@ log = logging.getLogger("stream.start")
 
 _BUFFERED_BATCHES = 4
 _LEAVE_SECONDS = 5.0
-"""How long Faust may take to leave the group once the worker has stopped, which has bounds of its own: 25 seconds
-altogether. A container is given more (docker-compose.yml, deploy/kubernetes)."""
+"""How long Faust may take to leave the group once the worker has stopped, which has bounds of its own."""
+STOP_SECONDS = 25.0
+"""All bounds of a stop together. A container is given more (docker-compose.yml, deploy/kubernetes)."""
 
 
 class _BootStrategy(BootStrategy):
