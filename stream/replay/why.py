@@ -43,7 +43,8 @@ def explain_all(job: Job, plan: Plan, asks: Sequence[Ask]) -> Answers:
     if not asks:
         return {}
     looking = _Looking(job, plan, asks)
-    for _ in looking.feed(*(Log(path) for path in job.logs)):
+    mapping = load_mapping(job.mapping)
+    for _ in looking.feed(*(Log(path, mapping) for path in job.logs)):
         pass
     looking.end()
     return looking.answers
