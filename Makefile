@@ -69,6 +69,7 @@ broker: $(DEV_STAMP) ## a Kafka broker in the foreground, without containers (ne
 docs: $(DEV_STAMP) ## the parts of the pages that are made of the program, and the schema for editors
 	$(BIN)/python docs/generate.py
 	$(BIN)/python schemas/generate.py
+	$(BIN)/python schemas/generate_ingest.py
 
 env: $(DEV_STAMP) ## just the environment
 
