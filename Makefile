@@ -10,6 +10,7 @@ DEMO_OUT := demo-output
 BENCH_OUT := bench-output
 LOGS := .cache/logs
 PYTEST_ARGS ?=
+JOBS ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -38,8 +39,8 @@ types: $(DEV_STAMP) ## mypy --strict on stream/
 imports: $(DEV_STAMP) ## the layers of the house
 	$(BIN)/lint-imports --cache-dir .cache/import-linter
 
-unit: $(DEV_STAMP) ## pytest (PYTEST_ARGS="-k ladder -x")
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+unit: $(DEV_STAMP) ## pytest in two processes (PYTEST_ARGS="-k ladder -x", JOBS=0 for one)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 oracle: $(DEV_STAMP) ## a longer run of the brute-force oracle (ORACLE_CASES=2000)
 	ORACLE_CASES=$(or $(ORACLE_CASES),2000) $(BIN)/python -m pytest -q --timeout 0 tests/oracle/test_agreement.py
