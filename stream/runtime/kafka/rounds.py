@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SLICE = 8192
+_SLICE = 512
 """Records stepped at once: the longest that the event loop waits for the engine."""
 _ROW = attrgetter("value", "offset", "timestamp")
 _TIMERS = 1000
