@@ -53,8 +53,8 @@ class Deployment:
         }
         content = {
             "app": name,
-            # A killed worker keeps its partitions until its session ends: a second, not the usual thirty.
-            "kafka": {"brokers": broker.address, "client": {"session_timeout_ms": 2_000}},
+            # A killed worker keeps its partitions until its session ends: some seconds, not the usual thirty.
+            "kafka": {"brokers": broker.address, "client": {"session_timeout_ms": 4_000}},
             "topics": topics,
             "state_dir": str(self.state),
             "http": {"port": self.port},
@@ -148,8 +148,12 @@ class Deployment:
 
     def reset_group(self) -> None:
         """The group's committed offsets go to zero: nobody may care."""
+        deadline = time.monotonic() + PATIENCE
         with KafkaAdminClient(bootstrap_servers=self.broker.address) as admin:
-            admin.delete_groups([self.settings.app])
+            while (result := admin.delete_groups([self.settings.app])[self.settings.app]) != "OK":
+                # Not while a killed worker's session lasts.
+                assert time.monotonic() < deadline, f"the group cannot be deleted: {result}"
+                time.sleep(0.2)
 
 
 class WorkerProcess:
@@ -169,7 +173,7 @@ class WorkerProcess:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=30) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -92,16 +92,19 @@ def check_output(deployment: Deployment, expected: frozenset[bytes]) -> int:
     published = deployment.read("changes")
     assert {record.value for record in published} == expected
     last: dict[tuple[bytes | None, str], int] = defaultdict(int)
+    newest: dict[tuple[str, str, str | None], bytes | None] = {}
     for record in published:
         change = json.loads(record.value or b"")
         place = (record.key, change["segment"]["key"])
         if change["seq"] > last[place]:
             assert change["seq"] == last[place] + 1, f"a gap before {change}"
             last[place] = change["seq"]
-    newest = {record.key: record.value for record in deployment.read("members")}
-    for key, value in newest.items():
-        segment, user, _ = json.loads(key or b"")
-        assert json.loads(value or b"")["seq"] == last[user.encode(), segment]
+            newest[change["segment"]["key"], change["user"]["id"], change.get("instance")] = record.value
+    members = {record.key: record.value for record in deployment.read("members")}
+    assert members, "nobody is a member"
+    for key, value in members.items():
+        segment, user, instance = json.loads(key or b"")
+        assert value == newest[segment, user, instance]
     return len(published) - len(expected)
 
 
