@@ -55,7 +55,8 @@ def crash_points(stage: Stage) -> Verdict:
     for number, waypoint in enumerate(points):
         middle = number * share + share // 2
         stage.produce(slice(number * share, middle))
-        fault = {"at": waypoint, "do": "kill", "pass": 2 if waypoint in IN_ROUNDS and number else 1}
+        often = waypoint in IN_ROUNDS and waypoint is not Waypoint.BURIED
+        fault = {"at": waypoint, "do": "kill", "pass": 2 if often else 1}
         worker = stage.worker(fault=fault, **STATIC)
         if waypoint is Waypoint.FOREIGN:  # what this one leaves is repaired, and told of, by the next
             worker.wait(worker.is_done, "reading")
@@ -281,7 +282,7 @@ def clock_back(stage: Stage) -> Verdict:
     worker = stage.worker(fault={"clock": -3600.0})
     worker.wait(lambda: worker.consumed() > 100, "consuming")
     with stage.recovering():
-        worker.process.send_signal(signal.SIGUSR1)
+        worker.process.send_signal(signal.SIGHUP)
         stage.produce(slice(half, None)) if not stage.producing else None
         worker.wait(worker.is_ready, "going on")
     worker.wait(lambda: not stage.producing, "producing")

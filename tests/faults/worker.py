@@ -4,7 +4,7 @@ What happens is told by the variable FAULT, a JSON object:
 
     {"at": "logged", "pass": 2, "do": "kill"}      at the second passing of a waypoint: kill -9, stop (SIGSTOP), fail
     {"at": "logged", "do": "wait", "seconds": 0.2} every time
-    {"clock": -3600}                               SIGUSR1 moves the wall clock by so many seconds
+    {"clock": -3600}                               SIGHUP moves the wall clock by so many seconds
 
 FAULT_HITS names a file that gets a line before anything is done at a waypoint.
 """
@@ -55,7 +55,7 @@ class Saboteur:
 def shift_clock_on_signal(seconds: float) -> None:
     real, told = time.time, [0.0]
     time.time = lambda: real() + told[0]
-    signal.signal(signal.SIGUSR1, lambda *_: told.__setitem__(0, seconds))
+    signal.signal(signal.SIGHUP, lambda *_: told.__setitem__(0, seconds))
 
 
 def main() -> int:

@@ -45,6 +45,9 @@ _PAUSE_SECONDS = 0.005
 record and for a hundred."""
 
 
+_COMMIT_SECONDS = 5.0
+
+
 class BatchSchema(Schema):
     """Hands batches on undecoded."""
 
@@ -124,6 +127,20 @@ class BatchConsumer(driver.Consumer):
         self._read_offset.clear()
         self._read_offset.update(offsets)
         self._committed_offset.clear()
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commits what is acknowledged, for the eyes of operators. A group that does not answer is not waited for.
+
+        It may be unable to: while members are revoked, aiokafka waits for them before it looks for a new coordinator.
+        """
+        try:
+            committed: bool = await asyncio.wait_for(
+                super().commit(topics, start_new_transaction), _COMMIT_SECONDS
+            )
+        except TimeoutError:
+            log.warning("the group's offsets were not committed: no answer within %.0f s", _COMMIT_SECONDS)
+            return False
+        return committed
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await self.transport.before_revoke()

@@ -231,7 +231,8 @@ class Worker:
         if self._rounds is not None:
             await self._rounds.pause()
         self._pulse.stop()
-        await self._passing(Waypoint.RESTING)
+        if self._owned:
+            await self._passing(Waypoint.RESTING)
         self.ends.clear()
         self.metrics.forget_partitions()
 
