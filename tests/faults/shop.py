@@ -60,7 +60,7 @@ class Shop:
     partitions: int
 
 
-def open_shop(folder: Path, events: int, *, users: int = 300, seed: int = 1, partitions: int = 4) -> Shop:
+def open_shop(folder: Path, events: int, *, users: int = 300, seed: int = 1, partitions: int = 6) -> Shop:
     """`events` rows of a log, replayed."""
     rows = list(_rows(events, users, seed))
     until = rows[-1][2] + 2 * DAY

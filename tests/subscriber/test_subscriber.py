@@ -179,7 +179,6 @@ def test_memory_forgets_the_least_recent() -> None:
     [
         (b"", "no segment change"),
         (b"[]", "no segment change"),
-        
         (change("ann", 1, schema="segment-change/2"), "expected schema 'segment-change/1'"),
         (change("ann", 0), "expected schema"),
     ],

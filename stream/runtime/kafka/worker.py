@@ -308,7 +308,7 @@ class Worker:
             owned.forget_arrived()
         self._pulse.start()
         self._committer = Committer(
-            self._publisher(),
+            self._publisher(self._passing),
             self._repairer,
             self.metrics,
             self._pulse,
@@ -347,10 +347,8 @@ class Worker:
             owned.store.close()
         self._owned = {}
 
-    def _publisher(self) -> publish.Publisher:
-        return publish.Publisher(
-            self._producers.outputs, self.settings.topics, self._partitions, self._passing
-        )
+    def _publisher(self, passing: Passing = nobody) -> publish.Publisher:
+        return publish.Publisher(self._producers.outputs, self.settings.topics, self._partitions, passing)
 
     async def _drop_touched(self) -> None:
         """Partitions whose log has grown behind our back are restored like any other."""
