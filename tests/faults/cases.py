@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -24,6 +24,8 @@ from tests.faults.stage import Stage, is_stopped, owned, resume, wait_all
 from tests.faults.verdict import Verdict
 from tests.kafka.harness import WorkerProcess
 
+Hurt = Callable[[Path, random.Random], None]
+
 SLOW = {"at": Waypoint.LOGGED, "do": "wait", "seconds": 0.02}
 """Keeps rounds small, so that there are many."""
 IN_ROUNDS = (
@@ -37,6 +39,9 @@ IN_ROUNDS = (
     Waypoint.ACKNOWLEDGED,
 )
 AT_START = (Waypoint.LOADED, Waypoint.RESTORED, Waypoint.CLAIMED, Waypoint.REPUBLISHED)
+CRASH_POINTS = (*IN_ROUNDS, *AT_START, Waypoint.FOREIGN, Waypoint.REPAIRED, Waypoint.RESTING)
+"""A point that a worker does not come to fails the case."""
+FAILURES = (Waypoint.PARTLY_LOGGED, Waypoint.LOGGED, Waypoint.PARTLY_PUBLISHED, Waypoint.PARTLY_STORED)
 STATIC = {"SEGSTREAM_KAFKA_CLIENT_GROUP_INSTANCE_ID": "one"}
 """A static member takes its place again at once, without waiting for its session to end."""
 
@@ -48,9 +53,8 @@ def undisturbed(stage: Stage) -> Verdict:
     return stage.finish("none", worker)
 
 
-def crash_points(stage: Stage) -> Verdict:
+def crash_points(stage: Stage, points: Sequence[Waypoint] = CRASH_POINTS) -> Verdict:
     """kill -9 at every place between two acknowledgements, one process after the other, on one log."""
-    points = [*IN_ROUNDS, *AT_START, Waypoint.FOREIGN, Waypoint.REPAIRED, Waypoint.RESTING]
     share = len(stage.shop.rows) // len(points)
     for number, waypoint in enumerate(points):
         middle = number * share + share // 2
@@ -186,9 +190,8 @@ def broker_and_worker(stage: Stage) -> Verdict:
     return stage.finish("kill -9 of broker and worker", worker)
 
 
-def failed_rounds(stage: Stage) -> Verdict:
+def failed_rounds(stage: Stage, points: Sequence[Waypoint] = FAILURES) -> Verdict:
     """The outcome of a round is unknown; the same process goes on from the log."""
-    points = (Waypoint.PARTLY_LOGGED, Waypoint.LOGGED, Waypoint.PARTLY_PUBLISHED, Waypoint.PARTLY_STORED)
     share = len(stage.shop.rows) // len(points)
     for number, waypoint in enumerate(points):
         stage.produce(slice(number * share, (number + 1) * share))
@@ -204,12 +207,13 @@ def failed_rounds(stage: Stage) -> Verdict:
     return stage.finish("a round fails, outcome unknown")
 
 
-def lost_state(stage: Stage) -> Verdict:
+def lost_state(stage: Stage, ways: Sequence[Hurt] | None = None) -> Verdict:
     """The local state is deleted, truncated, bit-flipped."""
+    ways = ways or (delete, truncate, flip)
     state = stage.deployment.state
     chance = random.Random(5)
-    share = len(stage.shop.rows) // 4
-    for number, hurt in enumerate((_delete, _truncate, _flip)):
+    share = len(stage.shop.rows) // (len(ways) + 1)
+    for number, hurt in enumerate(ways):
         stage.produce(slice(number * share, (number + 1) * share))
         worker = stage.worker(**STATIC)
         worker.wait(worker.is_done, "reading")
@@ -219,7 +223,7 @@ def lost_state(stage: Stage) -> Verdict:
             worker = stage.worker(**STATIC)
             worker.wait_ready()
         worker.kill()
-    stage.produce(slice(3 * share, None))
+    stage.produce(slice(len(ways) * share, None))
     return stage.finish("local state deleted, truncated, bit-flipped")
 
 
@@ -384,16 +388,16 @@ def wait_for_compaction(stage: Stage) -> None:
         time.sleep(1)
 
 
-def _delete(state: Path, chance: random.Random) -> None:
+def delete(state: Path, chance: random.Random) -> None:
     shutil.rmtree(state)
 
 
-def _truncate(state: Path, chance: random.Random) -> None:
+def truncate(state: Path, chance: random.Random) -> None:
     for file in state.rglob("*.sst"):
         file.write_bytes(file.read_bytes()[: chance.randrange(file.stat().st_size)])
 
 
-def _flip(state: Path, chance: random.Random) -> None:
+def flip(state: Path, chance: random.Random) -> None:
     for file in state.rglob("*.sst"):
         data = bytearray(file.read_bytes())
         for _ in range(3):

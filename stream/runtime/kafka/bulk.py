@@ -1,13 +1,14 @@
-"""Whole record batches out of aiokafka, for who reads a log of millions of records and wants keys and values.
+"""Record batches out of aiokafka, for who reads a log of millions of records and wants keys and values.
 
 Like `raw`, this reaches into aiokafka's private parts, and tests/kafka/test_raw.py fails when the pinned release moves.
-A fetch's result is asked for its parsed batches instead of its records one by one: the parser makes a list of a batch
-in C, three times as fast, and what is the same for all records of a batch can be looked at once.
+A fetch's result is asked for its batches, not yet parsed, instead of its records one by one. Whoever takes them parses
+one at a time, in C, and lets go of it: millions of records that live together keep Python's collector busy.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,9 @@ from aiokafka.errors import CorruptRecordException
 
 from stream.runtime.kafka.raw import RawRecord
 
-Batch = list[RawRecord]
-"""Records that one producer appended at once, less those that compaction has removed. Kafka fetches batches whole: the
-first may begin before the position that was asked for."""
+Batch = Iterable[RawRecord]
+"""Records that one producer appended at once, less those that compaction has removed; can be gone through once. Kafka
+fetches batches whole: the first may begin before the position that was asked for."""
 
 
 class _BatchResults(OrderedDict[TopicPartition, Any]):
@@ -46,8 +47,8 @@ def _take(result: Any, _max_records: int | None = None) -> list[Batch]:
         batch = records.next_batch()
         if not batch.validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {result._topic_partition}")
-        if not batch.is_control_batch and (whole := list(batch)):
-            batches.append(whole)
+        if not batch.is_control_batch:
+            batches.append(batch)
         fetched.next_fetch_offset = batch.next_offset
     result._update_position()
     result._partition_records = None

@@ -23,6 +23,7 @@ from stream.runtime.kafka.changelog import (
     decode,
     epoch_of,
 )
+from stream.runtime.kafka.raw import RawRecord
 from stream.state import Store
 
 log = logging.getLogger(__name__)
@@ -61,18 +62,19 @@ class Reading:
     def feed(self, batches: list[Batch]) -> None:
         """Batches in the order of the log."""
         for batch in batches:
-            if batch[0].offset < self.position:
-                batch = [record for record in batch if record.offset >= self.position]
-                if not batch:
-                    continue
-            self.read += len(batch)
-            self.position = batch[-1].offset + 1
-            values = {record.key: record.value for record in batch}
+            records = list(batch)
+            if records and records[0].offset < self.position:
+                records = [record for record in records if record.offset >= self.position]
+            if not records:
+                continue
+            self.read += len(records)
+            self.position = records[-1].offset + 1
+            values = {record.key: record.value for record in records}
             if None in values:
                 raise ChangelogError(
-                    f"offset {batch[0].offset} ff. of the changelog has a record without a key"
+                    f"offset {records[0].offset} ff. of the changelog has a record without a key"
                 )
-            epoch = epoch_of(batch[0].headers)
+            epoch = epoch_of(records[0].headers)
             if epoch < self.epoch:
                 self.stale.update(values)  # type: ignore[arg-type]
                 continue
@@ -82,7 +84,7 @@ class Reading:
             if CLAIM in values:
                 self._take_claim(values.pop(CLAIM))
             if MARKER in values:
-                self._take_marker(values.pop(MARKER), batch)
+                self._take_marker(values.pop(MARKER), records)
             self._values.update(values)  # type: ignore[arg-type]
 
     async def load(self, *, least: int = _LOAD_USERS) -> None:
@@ -156,8 +158,8 @@ class Reading:
         if value is not None:
             self._take_log(decode(value, Claim).log)
 
-    def _take_marker(self, value: bytes | None, batch: Batch) -> None:
-        offset = next(record.offset for record in reversed(batch) if record.key == MARKER)
+    def _take_marker(self, value: bytes | None, records: list[RawRecord]) -> None:
+        offset = next(record.offset for record in reversed(records) if record.key == MARKER)
         self._marker_bytes, self._marker_offset = value, offset
         anchor = self._anchor
         if value is not None and anchor is not None and offset == anchor.offset:

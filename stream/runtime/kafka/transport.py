@@ -26,6 +26,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import NoOffsetForPartitionError
 from faust import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -166,7 +167,12 @@ class BatchConsumer(driver.Consumer):
         fetcher_stopped = fetcher._stopped.is_set
         try:
             while not (stopped() or fetcher_stopped()):
-                records, active = await self._wait_next_records(1.0)
+                try:
+                    records, active = await self._wait_next_records(1.0)
+                except NoOffsetForPartitionError:
+                    if self.flow_active:
+                        raise
+                    continue  # assigned a moment ago, and not restored: a seek will tell the position
                 generation = self.app.consumer_generation_id
                 await asyncio.sleep(0)
                 if records is None or self.should_stop:

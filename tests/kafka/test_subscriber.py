@@ -151,10 +151,12 @@ def test_the_example_sends_each_mail_once_though_it_is_killed(topic: Topic, tmp_
     outbox = tmp_path / "outbox.jsonl"
     command = [sys.executable, str(ROOT / "examples" / "messaging.py"), "--brokers", topic.address]
     command += ["--topic", topic.name, "--segments", "cart", "--outbox", str(outbox)]
-    command += ["--dead-letters", topic.dead, "--group", f"{topic.name}-group"]
+    command += ["--dead-letters", topic.dead]
     for last in (20, 40):
         topic.publish(*(change("ann", seq) for seq in range(1, last + 1)))
-        process = subprocess.Popen(command, cwd=ROOT)
+        process = subprocess.Popen(
+            [*command, "--group", f"{topic.name}-{last}"], cwd=ROOT
+        )  # knows no offsets
         deadline = time.monotonic() + PATIENCE
         while not outbox.exists() or len(outbox.read_bytes().splitlines()) < last:
             assert process.poll() is None
