@@ -124,6 +124,21 @@ def test_a_warm_restore_reads_from_its_marker_on(run: Run) -> None:
     run(test)
 
 
+def test_claims_behind_the_last_marker_do_not_make_it_stale(run: Run) -> None:
+    async def test(log: Log) -> None:
+        first = await log.restore()
+        await append(first.changelog, {"ann": b"1"}, 10)
+        for _ in range(3):  # taken and left, and nothing happened
+            again = await log.restore()
+            assert again.marker is not None
+            assert again.marker.next_offset == 10
+            assert again.anchor is not None
+            log.store.write({}, encode(again.anchor))
+        assert dict(log.store.scan()) == {"ann": b"1"}
+
+    run(test)
+
+
 def test_a_writer_that_was_replaced_stops_and_is_made_up_for(run: Run) -> None:
     async def test(log: Log) -> None:
         options = {"bootstrap_servers": log.address}

@@ -53,6 +53,7 @@ class Reading:
         self.stale: set[bytes] = set()
         """Keys whose newest record was written by a worker that had been replaced: it does not count."""
         self._marker_offset = -1
+        self._marker_epoch = 0
         self._marker_bytes: bytes | None = None
         self._values: dict[bytes, bytes | None] = {}
         self._loading: asyncio.Task[None] | None = None
@@ -108,6 +109,8 @@ class Reading:
         if self._marker_bytes is not None:
             self.marker = decode(self._marker_bytes, Marker)
             self._take_log(self.marker.log)
+        elif self._anchor is not None:
+            raise ContradictionError  # compaction leaves the newest marker, and there is none
 
     async def drop(self) -> None:
         """Leaves the store to itself, whatever is on its way into it."""
@@ -128,7 +131,7 @@ class Reading:
             marker.next_offset,
             marker.engine,
             now,
-            self.epoch,
+            self._marker_epoch,
         )
 
     @property
@@ -160,7 +163,7 @@ class Reading:
 
     def _take_marker(self, value: bytes | None, records: list[RawRecord]) -> None:
         offset = next(record.offset for record in reversed(records) if record.key == MARKER)
-        self._marker_bytes, self._marker_offset = value, offset
+        self._marker_bytes, self._marker_offset, self._marker_epoch = value, offset, self.epoch
         anchor = self._anchor
         if value is not None and anchor is not None and offset == anchor.offset:
             marker = decode(value, Marker)
