@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stream.runtime.kafka.changelog import MARKER, Marker, decode
 from tests.faults.shop import PACK, Shop
 from tests.faults.verdict import Verdict, judge
 from tests.kafka.broker import Broker, free_port
@@ -88,11 +89,20 @@ class Stage:
     def finish(self, fault: str, *workers: WorkerProcess) -> Verdict:
         """Reads the log to its end with `workers`, or with one that is started now, and compares."""
         self.close()
-        crew = workers or (self.worker(),)
-        wait_all(list(crew), "reading the log to its end", lambda: done(list(crew), self.shop.partitions))
+        crew = list(workers or (self.worker(),))
+        wait_all(crew, "reading the log to its end", self.is_logged)
+        wait_all(crew, "firing what is due", lambda: done(crew, self.shop.partitions))
         for worker in crew:
             assert worker.terminate() == 0, worker.tail()
         return judge(fault, self.injected, self.recovery, self.deployment, self.shop)
+
+    def is_logged(self) -> bool:
+        """The input is in the changelog to its end. (A worker's own lag is up to a second old.)"""
+        reached: dict[int, int] = {}
+        for record in self.deployment.read("state"):
+            if record.key == MARKER and record.value is not None:
+                reached[record.partition] = decode(record.value, Marker).next_offset
+        return sum(reached.values()) == self.deployment.input_size()
 
     def stop(self) -> None:
         self.deployment.stop()
@@ -123,7 +133,7 @@ def wait_all(crew: list[WorkerProcess], what: str, condition: Callable[[], bool]
         for worker in crew:
             assert worker.process.poll() is None, f"a worker ended while {what}:\n{worker.tail()}"
         assert time.monotonic() < deadline, f"{what} took longer than {PATIENCE:.0f} s:\n{crew[0].tail()}"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def is_stopped(worker: WorkerProcess) -> bool:
