@@ -14,7 +14,7 @@ JOBS ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracle lint format types imports unit logs real-logs compiled compile clean-compiled bench broker docs env clean
+.PHONY: help demo test oracle lint format types imports unit logs real-logs compiled compile clean-compiled chaos bench broker docs env clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ compile: $(DEV_STAMP) ## compile the engine in place: faster, and edits need com
 
 clean-compiled: $(DEV_STAMP) ## back to plain Python
 	$(BIN)/python tools/compile_engine.py clean
+
+chaos: $(DEV_STAMP) ## the long fault programme on a real broker, and its table (CHAOS_MINUTES=20)
+	$(BIN)/python -m tests.faults --minutes $(or $(CHAOS_MINUTES),20)
 
 bench: $(DEV_STAMP) ## the benchmark of docs/performance.md (BENCH_ARGS="--part engine")
 	@mkdir -p $(BENCH_OUT)
