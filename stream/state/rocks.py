@@ -181,6 +181,12 @@ class RocksStore:
             self._db.write(batch, self._write_options)
         except Exception as error:
             raise self._unwritten(error) from error
+        # Without its own log RocksDB takes writes after a flush that failed, and at last waits for ever.
+        if self._db.property_int_value("rocksdb.background-errors"):
+            raise StoreFailedError(
+                f"the state in {self._folder} cannot be written to disk, which has "
+                f"{shutil.disk_usage(self._folder).free >> 10:,} KiB left: make room and start again, nothing is lost"
+            )
 
     def _unwritten(self, error: Exception) -> StoreDamagedError | StoreFailedError:
         told = str(error)

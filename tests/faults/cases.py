@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -297,16 +298,22 @@ def clock_back(stage: Stage) -> Verdict:
 
 
 def disk_full(stage: Stage) -> Verdict:
-    """A small disk: the worker ends with a clear message, and goes on where there is room."""
-    stage.produce()
+    """The worker ends with a clear message, and goes on where there is room."""
+    rows = len(stage.shop.rows)
+    stage.produce(slice(0, rows // 4))
     small = stage.deployment.folder / "small"
     with small_disk(small):
         worker = stage.worker(SEGSTREAM_STATE_DIR=str(small), **STATIC)
+        worker.wait(worker.is_done, "reading")
+        fill(small)
+        stage.produce_beside(rows / 4 / 60, slice(rows // 4, rows // 2))
         assert worker.process.wait(120) == 3, worker.tail()
-        assert "is full: make room" in worker.tail(20_000), worker.tail()
+        assert "make room and start again" in worker.tail(20_000), worker.tail()
     with stage.recovering():
         worker = stage.worker(**STATIC)
         worker.wait_ready()
+    stage.join()
+    stage.produce(slice(rows // 2, None))
     return stage.finish("disk full", worker)
 
 
@@ -406,7 +413,7 @@ def flip(state: Path, chance: random.Random) -> None:
 
 
 @contextmanager
-def small_disk(folder: Path, size: str = "2m") -> Iterator[None]:
+def small_disk(folder: Path, size: str = "16m") -> Iterator[None]:
     """A tmpfs that is soon full."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
@@ -414,6 +421,13 @@ def small_disk(folder: Path, size: str = "2m") -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Nothing more fits."""
+    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
 
 
 def may_mount() -> bool:

@@ -52,10 +52,14 @@ class Stage:
     def producing(self) -> bool:
         return self._producing is not None and self._producing.is_alive()
 
-    def close(self) -> None:
-        """Everything is due up to the end of the log."""
+    def join(self) -> None:
+        """Until `produce_beside` is done."""
         if self._producing is not None:
             self._producing.join()
+
+    def close(self) -> None:
+        """Everything is due up to the end of the log."""
+        self.join()
         at = self.shop.until + 1
         value = json.dumps({"type": "clock_advanced", "time": at}).encode()
         self.deployment.produce_to(dict.fromkeys(range(self.shop.partitions), (value, at)))

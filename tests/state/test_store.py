@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +168,31 @@ def test_all_stores_together_stay_within_their_memory(tmp_path: Path) -> None:
     assert memory.cache.get_usage() < 32 << 20
     for store in stores:
         store.close()
+
+
+WRITES_BEYOND_ITS_LIMIT = """
+import os, resource, sys, time
+from pathlib import Path
+from stream.state import StoreFailedError
+from stream.state.rocks import RocksStore
+
+store = RocksStore(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    for step in range(100):
+        store.write({f"u{n}": os.urandom(200) for n in range(5000)}, b"m")
+        store.flush()
+        time.sleep(0.1)
+except StoreFailedError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_takes_no_more_is_a_clear_stop(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: RocksDB's flushes fail, its writes would go on."""
+    command = [sys.executable, "-c", WRITES_BEYOND_ITS_LIMIT, str(tmp_path / "0")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "make room and start again" in done.stdout or "could not be written" in done.stdout, done
 
 
 def held(stores: list[RocksStore]) -> int:
