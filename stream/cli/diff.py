@@ -21,7 +21,7 @@ from stream.definitions import Definitions
 from stream.engine import Explained, Plan, compile_plan
 from stream.errors import SegstreamError
 from stream.replay import Job, Outcome, run_job
-from stream.replay.compare import Comparison, Example, compare
+from stream.replay.compare import Comparison, Example, Kind, compare
 from stream.replay.history import RowHistory
 from stream.replay.outputs import moves, read_output
 from stream.replay.why import Ask, explain_all
@@ -164,7 +164,7 @@ def _ask(jobs: list[Job], plans: list[Plan], examples: Iterable[Example]) -> dic
     for example in examples:
         is_after = asked_after(example.kind)
         at, change = (example.before_at, example.before) if is_after else (example.after_at, example.after)
-        if at is not None and change is not None:
+        if at is not None and change is not None and example.kind is not Kind.INTERRUPTED:
             late = change.cause == "late_event"
             trigger = msgspec.json.decode(change.value)["trigger"]["event_id"] if late else None
             ask = Ask(example.user, change.segment, example.instance, at, trigger)

@@ -243,10 +243,11 @@ def _note(
     row.people.setdefault(kind, set()).add(user)
     if before_at is not None and after_at is not None:
         row.shifts.setdefault(kind, Counter())[abs(after_at - before_at)] += 1
-    # Whose hash is smallest: a choice that is always the same and does not prefer the first day.
+    # Different users whose hash is smallest: a choice that is always the same and does not prefer the first day.
     rank = zlib.crc32(f"{user}\n{instance}".encode())
     kept = row.examples.setdefault(kind, [])
-    if len(kept) < EXAMPLES or rank < kept[-1][0]:
+    is_known = any(example.user == user for _, example in kept)
+    if not is_known and (len(kept) < EXAMPLES or rank < kept[-1][0]):
         kept.append((rank, Example(kind, name, user, instance, before_at, after_at, before, after)))
         kept.sort(key=lambda each: each[0])
         del kept[EXAMPLES:]

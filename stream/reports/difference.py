@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from stream.durations import parse_duration
 from stream.engine import Explained
 from stream.engine.conditions import Explanation
 from stream.engine.records import plain
@@ -33,10 +34,10 @@ _WANTED = {
     "in": "one of",
 }
 _SHIFTS = (
-    (Kind.LATER, "later"),
-    (Kind.EARLIER, "earlier"),
-    (Kind.LONGER, "leaving later"),
-    (Kind.SHORTER, "leaving earlier"),
+    (Kind.LATER, "enter later"),
+    (Kind.EARLIER, "enter earlier"),
+    (Kind.LONGER, "leave later"),
+    (Kind.SHORTER, "leave earlier"),
 )
 
 
@@ -85,22 +86,26 @@ def sentences(name: str, row: RowDifference, before: RowHistory, after: RowHisto
 def short_sentence(name: str, row: RowDifference, before: RowHistory, after: RowHistory) -> str:
     """The same for those in a hurry: what most of its memberships are concerned by."""
     old, new = before.entered, after.entered
-    if not old or not new:
-        said = [f"{counted(new, 'entry', 'entries')} instead of {old:,}"]
-    elif old != new:
-        said = [f"{counted(new, 'entry', 'entries')} instead of {old:,} ({change(old, new)})"]
+    if old == new:
+        said = f"as many entries as before ({old:,})"
+    elif old and new:
+        said = f"{counted(new, 'entry', 'entries')} instead of {old:,} ({change(old, new)})"
     else:
-        said = [f"as many entries as before ({old:,})"]
-    most = max(1, row.shared)
+        said = f"{counted(new, 'entry', 'entries')} instead of {old:,}"
+    gained, lost = row.kinds[Kind.GAINED], row.kinds[Kind.LOST]
+    if old and new and gained + lost >= _MANY * (row.shared + gained + lost):
+        told = (f"{gained:,} new" if gained else "", f"{lost:,} gone" if lost else "")
+        said += ": " + ", ".join(filter(None, told))
+    shifts = []
     for kind, text in _SHIFTS:
         shift = row.typical_shift(kind)
-        if row.kinds[kind] >= most * _MANY and shift is not None:
-            share = row.kinds[kind] / most
-            many = "nearly all" if share > 0.9 else f"{share:.0%} of them"
-            said.append(f"{many} {text} by {lasting(shift)}")
-    if old == new and (swapped := row.kinds[Kind.LOST]) >= max(1, old * _MANY):
-        said.append(f"but {swapped:,} of them are others than before")
-    return ", ".join(said)
+        share = row.kinds[kind] / max(1, row.shared)
+        if share >= _MANY and shift is not None:
+            many = "nearly all" if share > 0.9 else f"{share:.0%}"
+            shifts.append(f"{many} {text}, typically by {lasting(shift)}")
+    if shifts:
+        said += f"; of {'the others' if ':' in said else 'them'} " + ", and ".join(shifts)
+    return said
 
 
 def is_minor(name: str, comparison: Comparison, about: About) -> bool:
@@ -294,7 +299,8 @@ def _side(example: Example, period: Period, whys: Whys, *, is_before: bool) -> s
     said: list[tuple[int, str]] = []
     if at is not None and told is not None:
         value = msgspec.json.decode(told.value)
-        reason = "".join(f"<li>{_reason(leaf)}</li>" for leaf in value["reason"])
+        mark = "" if value["type"] in ("exited", "retracted") else ' class="yes"'
+        reason = "".join(f"<li>{_reason(leaf, mark)}</li>" for leaf in value["reason"])
         said.append((at, f'{escape(told.type)} {when(at, period)}<ul class="tree">{reason}</ul>'))
     why = whys.get(example.place)
     if why is not None and is_before != asked_after(example.kind):
@@ -303,18 +309,18 @@ def _side(example: Example, period: Period, whys: Whys, *, is_before: bool) -> s
             for name, node in why.conditions
             if _matters(why, name, example)
         )
-        standing = _standing(why, is_yet=at is not None)
+        standing = _standing(why, example.kind)
         said.append((why.at, f'{standing} {when(why.at, period)}<ul class="tree">{trees}</ul>'))
     return "".join(text for _, text in sorted(said)) or "nothing"
 
 
-def _standing(why: Explained, *, is_yet: bool) -> str:
-    """How it stood; `is_yet`: it comes later."""
+def _standing(why: Explained, kind: Kind) -> str:
+    """How it stood on the side that did not change."""
     if why.kind == "ladder":
         return f"tier {escape(why.tier)}" if why.tier else "no tier"
     if why.member:
-        return "still a member" if is_yet else "a member already"
-    return "not yet a member" if is_yet else "not a member"
+        return "still a member" if kind in (Kind.LONGER, Kind.SHORTER) else "a member already"
+    return "not yet a member" if kind in (Kind.LATER, Kind.EARLIER) else "not a member"
 
 
 def _matters(why: Explained, name: str, example: Example) -> bool:
@@ -329,18 +335,18 @@ def asked_after(kind: Kind) -> bool:
     return kind in (Kind.LOST, Kind.LATER, Kind.LONGER)
 
 
-def _reason(leaf: dict[str, Any]) -> str:
-    said = f'<span class="yes">{escape(leaf["leaf"])}</span>'
-    if "op" in leaf:
-        said += _compared(_number(leaf["value"]), leaf["op"], _number(leaf["bound"]))
+def _reason(leaf: dict[str, Any], mark: str) -> str:
+    said = f"<span{mark}>{escape(leaf['leaf'])}</span>"
+    if "op" in leaf and leaf["bound"] is not True:
+        said += _compared(_spoken(leaf["value"]), leaf["op"], _spoken(leaf["bound"]))
     return said
 
 
 def _tree(node: Explanation) -> str:
     mark = {True: "yes", False: "no", None: "unknown"}[node.verdict]
     said = f'<span class="{mark}">{escape(node.text)}</span>'
-    if node.operator is not None:
-        value, bound = (_spoken(side, node.duration) for side in (node.value, node.bound))
+    if node.operator is not None and node.bound is not True:
+        value, bound = (_spoken(plain(side, node.duration)) for side in (node.value, node.bound))
         said += _compared(value, node.operator, bound)
     if node.why is not None:
         said += f' <span class="number">unknown: {escape(node.why)}</span>'
@@ -354,13 +360,13 @@ def _compared(value: str, operator: str, bound: str) -> str:
     )
 
 
-def _spoken(value: Any, is_duration: bool) -> str:
-    if is_duration and type(value) in (int, float) and value >= 0:
-        return lasting(int(value))
-    return _number(plain(value, is_duration))
-
-
-def _number(value: Any) -> str:
+def _spoken(value: Any) -> str:
+    """A value as people say it: `432000001ms` is 5 days to them."""
     if value is None:
         return "unknown"
-    return escape(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+    if not isinstance(value, str):
+        return escape(msgspec.json.encode(value).decode())
+    try:
+        return lasting(parse_duration(value))
+    except ValueError:
+        return escape(value)
