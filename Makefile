@@ -14,7 +14,7 @@ JOBS ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracle fuzz lint format types imports unit logs real-logs compiled compile clean-compiled chaos bench broker docs env clean
+.PHONY: help demo test site oracle fuzz lint format types imports unit logs real-logs compiled compile clean-compiled chaos bench broker docs env clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -23,7 +23,7 @@ demo: $(RUN_STAMP) ## a simulated shop through the engine: segment changes live,
 	@mkdir -p $(DEMO_OUT)
 	$(BIN)/segstream demo --out $(DEMO_OUT)/changes.jsonl
 
-test: lint types imports unit compiled ## everything: style, types, architecture, unit, property, golden and broker tests
+test: lint types imports site unit compiled ## everything: style, types, architecture, unit, property, golden and broker tests
 
 lint: $(DEV_STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -41,6 +41,9 @@ imports: $(DEV_STAMP) ## the layers of the house
 
 unit: $(DEV_STAMP) ## pytest in two processes (PYTEST_ARGS="-k ladder -x", JOBS=0 for one)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+
+site: $(DEV_STAMP) ## the documentation as a site in .cache/site, every link checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
 oracle: $(DEV_STAMP) ## a longer run of the brute-force oracle (ORACLE_CASES=2000)
 	ORACLE_CASES=$(or $(ORACLE_CASES),2000) $(BIN)/python -m pytest -q --timeout 0 tests/oracle/test_agreement.py
