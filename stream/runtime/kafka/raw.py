@@ -20,6 +20,7 @@ moves, so that somebody looks here again. Three things are taken that the public
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -57,20 +58,24 @@ class SeenEnd(NamedTuple):
 class _RawResults(OrderedDict[TopicPartition, Any]):
     """The fetcher's shelf of results; what is put on it hands out raw records."""
 
+    taken = 0
+    """Records taken off it since this was last set to 0."""
+
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:
-            result.getall = _RawRecords(result)
+            result.getall = _RawRecords(result, self)
         super().__setitem__(partition, result)
 
 
 class _RawRecords:
     """`FetchResult.getall`, by the record batch. What is left of one when enough was given waits for the next call."""
 
-    def __init__(self, result: Any) -> None:
+    def __init__(self, result: Any, shelf: _RawResults) -> None:
         parts = result._partition_records
         parts._consumer_record = _as_is
         parts._records = _Batches(parts)
         self._result = result
+        self._shelf = shelf
         self._rest: list[RawRecord] = []
 
     def __call__(self, max_records: int | None = None) -> list[RawRecord]:
@@ -92,6 +97,7 @@ class _RawRecords:
             parts.next_fetch_offset = fetched[-1].offset + 1
         state.consumed_to(parts.next_fetch_offset)
         fetched.start, fetched.next_offset = start, state.position
+        self._shelf.taken += len(fetched)
         return fetched
 
 
@@ -168,6 +174,27 @@ def watch_ends(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, SeenEnd]) 
         return wake
 
     fetcher._proc_fetch_request = proceed_and_note
+
+
+def rest_after_few(consumer: AIOKafkaConsumer, records: int, seconds: float) -> None:
+    """Makes a started consumer rest for a while before it fetches again, if fewer than `records` were taken last time.
+
+    A fetch, a step and its acknowledgements cost the same for one record and for a hundred. The rest must come before
+    the fetch: a record that comes meanwhile waits at the broker for half of it, on average, and is then taken at once;
+    what was fetched before resting would wait for all of it.
+    """
+    fetcher = consumer._fetcher
+    proceed = fetcher._proc_fetch_request
+
+    async def rest_and_proceed(assignment: Any, node: int, request: Any) -> bool:
+        shelf = fetcher._records
+        taken, shelf.taken = shelf.taken, 0
+        if 0 < taken < records:
+            await asyncio.sleep(seconds)
+        wake: bool = await proceed(assignment, node, request)
+        return wake
+
+    fetcher._proc_fetch_request = rest_and_proceed
 
 
 def seek(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:

@@ -32,7 +32,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from stream.errors import OperatorError
-from stream.runtime.kafka.raw import Fetched, SeenEnd, deliver_raw_records, seek, watch_ends
+from stream.runtime.kafka.raw import Fetched, SeenEnd, deliver_raw_records, rest_after_few, seek, watch_ends
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,8 @@ FETCH_WAIT_MS = 100
 
 
 _FEW = 200
-_PAUSE_SECONDS = 0.005
-"""After a fetch of a few records the next one waits: a fetch, a step and three acknowledgements cost the same for one
-record and for a hundred."""
+_REST_SECONDS = 0.005
+"""After a fetch of a few records the next one waits: the resolution of live work, see `rest_after_few`."""
 
 
 _COMMIT_SECONDS = 5.0
@@ -85,6 +84,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         deliver_raw_records(self._consumer)
         watch_ends(self._consumer, self.consumer.ends)
+        rest_after_few(self._consumer, _FEW, _REST_SECONDS)
 
     async def seek_all(self, offsets: Mapping[TP, int]) -> None:
         """Seek in the thread's own loop."""
@@ -187,8 +187,6 @@ class BatchConsumer(driver.Consumer):
                         await self._deliver(TP(*tp), fetched, generation)
                     else:  # fetched before a seek, or before a pause: once more from where it belongs
                         await self._thread.seek_all({tp: self._read_offset[tp]})
-                if 0 < sum(map(len, records.values())) < _FEW:
-                    await asyncio.sleep(_PAUSE_SECONDS)
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
