@@ -1,4 +1,4 @@
-"""A log of canonical events into a new topic, as fast as the broker takes it.
+"""A log of canonical events into a topic, made if it is new, as fast as the broker takes it.
 
     python benchmarks/fill_topic.py BROKERS TOPIC PARTITIONS LOG
 
@@ -29,7 +29,8 @@ BATCH_BYTES = 256 * 1024
 def create(brokers: str, topic: str, partitions: int) -> None:
     admin = KafkaAdminClient(bootstrap_servers=brokers)
     configs = {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}
-    admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs)])
+    if topic not in admin.list_topics():
+        admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs)])
     admin.close()
 
 

@@ -1,20 +1,24 @@
 """Whole programs on a real broker: how fast a backlog is worked off.
 
-A backlog lies in the events topic; a program is started on it. The clock runs from the first sample in which events are
-done to the one in which all are, so that starting up counts for nobody; events done before the first sample are not
-counted either. Programs are measured one at a time. The broker's and the program's share of the cores is what the
-system gives them: CPU-seconds of the program alone are the fairer figure on a small machine.
+A backlog lies in the events topic; a program is started on it. CPU-seconds are charged from the first sample in which
+the program answers at all, with nothing done: importing itself counts for nobody; joining its group, opening its state,
+compiling itself (a JVM) and all that was computed before the first acknowledgement count. A program that has done
+something before it answers is charged from its start. The wall clock runs from the last sample in which nothing is
+done to the one in which all is: waiting for a group is no throughput.
+Programs are measured one at a time. The broker's and the program's share of the cores is what the system gives them:
+CPU-seconds of the program alone are the fairer figure on a small machine.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
@@ -24,7 +28,7 @@ import yaml
 
 from stream.bench.machine import ROOT
 from stream.bench.processes import MeasuredProcess
-from stream.bench.report import Sample
+from stream.bench.report import Measurement, Sample
 from stream.errors import OperatorError
 
 PARTITIONS = 4
@@ -71,59 +75,82 @@ def local_broker(folder: Path) -> Iterator[str]:
         broker.stop()
 
 
-def fill(brokers: str, topic: str, lines: Sequence[bytes], folder: Path) -> Backlog:
-    """Makes the topic and produces the events into it, with the times at which they were received."""
-    program = _beside_us("fill_topic.py")
+def fill(brokers: str, topic: str, lines: Iterable[bytes], folder: Path) -> Backlog:
+    """Produces the events into the topic, with the times at which they were received. Makes it if it is new."""
+    program = beside_us("fill_topic.py")
     log = folder / f"{topic}.jsonl"
-    with log.open("wb") as file:
-        file.writelines(line + b"\n" for line in lines)
-    _finish([sys.executable, str(program), brokers, topic, str(PARTITIONS), str(log)], folder)
+    count = write_log(log, lines)
+    finish([sys.executable, str(program), brokers, topic, str(PARTITIONS), str(log)], folder)
     log.unlink()
-    return Backlog(brokers, topic, len(lines), folder)
+    return Backlog(brokers, topic, count, folder)
+
+
+def write_log(log: Path, lines: Iterable[bytes]) -> int:
+    """The events as a file of lines; how many there were."""
+    count = 0
+    with log.open("wb") as file:
+        for line in lines:
+            file.write(line + b"\n")
+            count += 1
+    return count
 
 
 def run_worker(backlog: Backlog, name: str, definitions: Sequence[str]) -> Sample:
     """Our worker on the backlog, with topics of its own for everything but the input."""
-    port = _free_port()
-    config = _config(backlog, name, definitions, port)
-    _finish([sys.executable, "-m", "stream", "topics", "--create", "--config", str(config)], backlog.folder)
-    command = [sys.executable, "-m", "stream", "run", "--config", str(config)]
-    return measure(command, dict(os.environ), backlog, name, _scrape(f"http://127.0.0.1:{port}/metrics"))
+    port = free_port()
+    config = configure(backlog, name, definitions, port)
+    create_topics(config, backlog.folder)
+    return measure(worker(config), dict(os.environ), backlog, name, scrape(port))
 
 
-def run_stock_faust(backlog: Backlog, name: str) -> Sample:
-    """The ordinary Faust program on the backlog."""
-    program = _beside_us("peers/stock_faust.py")
-    config = _config(backlog, name, [])
-    _finish([sys.executable, "-m", "stream", "topics", "--create", "--config", str(config)], backlog.folder)
-    progress = backlog.folder / f"{name}.progress"
-    env = {
-        **os.environ,
-        "APP": name,
-        "BROKERS": backlog.brokers,
-        "EVENTS_TOPIC": backlog.topic,
-        "CHANGES_TOPIC": f"{name}-changes",
-        "STATE_DIR": str(backlog.folder / name),
-        "PARTITIONS": str(PARTITIONS),
-        "PROGRESS": str(progress),
-    }
-    command = [sys.executable, str(program), "worker", "--loglevel", "warn", "--without-web"]
+def worker(config: Path) -> list[str]:
+    """The command that runs a worker."""
+    return [sys.executable, "-m", "stream", "run", "--config", str(config)]
 
-    def told() -> tuple[int, int]:
-        events, changes = progress.read_text(encoding="utf-8").split()
-        return int(events), int(changes)
 
-    return measure(command, env, backlog, name, told)
+def create_topics(config: Path, folder: Path) -> None:
+    """Makes the topics of a configuration that are not there."""
+    finish([sys.executable, "-m", "stream", "topics", "--create", "--config", str(config)], folder)
+
+
+def measure_changelog(brokers: str, folder: Path, records: int, repeat: int) -> Measurement:
+    """Steps of 2,000 profiles into a changelog topic, each acknowledged. An `event` is a profile here."""
+    program, name = beside_us("write_changelog.py"), f"{folder.name}-changelog"
+    create_topics(configure(Backlog(brokers, f"{name}-events", 0, folder), name, []), folder)
+    samples = []
+    for _ in range(repeat):
+        done = subprocess.run(
+            [sys.executable, str(program), brokers, f"{name}-state", str(records)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise OperatorError(f"{program.name} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        seconds, cpu = map(float, done.stdout.split())
+        samples.append(Sample(records, seconds, max(cpu, 0.01), 0))
+    return Measurement(
+        "changelog, write", tuple(samples), note="300-byte profiles, 2,000 a step, one partition"
+    )
 
 
 def measure(
-    command: Sequence[str], env: Mapping[str, str], backlog: Backlog, name: str, progress: Progress
+    command: Sequence[str],
+    env: Mapping[str, str],
+    backlog: Backlog,
+    name: str,
+    progress: Progress,
+    *,
+    after: Callable[[], Mapping[str, float]] = dict,
 ) -> Sample:
-    """Runs a program until `progress` says that the whole backlog is done."""
+    """Runs a program until `progress` says that the whole backlog is done.
+
+    `after` is asked for more figures then, while the program still runs.
+    """
     log = backlog.folder / f"{name}.log"
     with MeasuredProcess(command, log=log, env=env, cwd=backlog.folder) as process:
-        first: tuple[float, float, int] | None = None
-        started = moved = time.monotonic()
+        idle: float | None = None  # CPU-seconds when it first answered
+        started = moved = begun = time.monotonic()
         done = changes = 0
         while done < backlog.events:
             time.sleep(_SAMPLE_SECONDS)
@@ -134,23 +161,27 @@ def measure(
                 done, changes = progress()
             except OSError:
                 done = before
+            else:
+                if idle is None:
+                    idle = 0.0 if done else process.cpu_seconds()
             if done > before:
                 moved = now
-                first = first or (now, process.cpu_seconds(), done)
+            if not done:
+                begun = now
             if now - moved > _QUIET_SECONDS or now - started > _LIMIT_SECONDS:
                 raise OperatorError(
                     f"{name} stands at {done:,} of {backlog.events:,} events:\n{process.tail()}"
                 )
         end, cpu = time.monotonic(), process.cpu_seconds()
         changes = _settled(changes, progress)
-    if first is None or first[2] >= done:
-        raise OperatorError(f"{done:,} events are too few for a measurement of {name}: raise --events")
+        figures = after()
     return Sample(
-        events=done - first[2],
-        seconds=end - first[0],
-        cpu_seconds=max(cpu - first[1], 0.01),
+        events=done,
+        seconds=end - begun,
+        cpu_seconds=max(cpu - (idle or 0.0), 0.01),
         changes=changes,
         memory=process.memory,
+        figures=figures,
     )
 
 
@@ -165,15 +196,21 @@ def _settled(changes: int, progress: Progress) -> int:
     return changes
 
 
-def _scrape(url: str) -> Progress:
-    """What our worker's metrics say."""
+def exposition(port: int) -> str:
+    """The metrics of our worker; OSError while it cannot tell them."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+            text: str = response.read().decode()
+    except urllib.error.URLError as error:
+        raise ConnectionError(str(error)) from error
+    return text
+
+
+def scrape(port: int) -> Progress:
+    """What our worker's metrics say of its progress."""
 
     def told() -> tuple[int, int]:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as response:
-                text = response.read().decode()
-        except urllib.error.URLError as error:
-            raise ConnectionError(str(error)) from error
+        text = exposition(port)
         return total(text, "segstream_events_consumed_total"), total(text, "segstream_changes_total")
 
     return told
@@ -188,8 +225,11 @@ def total(exposition: str, metric: str) -> int:
     return int(total)
 
 
-def _config(backlog: Backlog, name: str, definitions: Sequence[str], port: int = 0) -> Path:
-    """Settings of a worker called `name`: state, topics and group of its own, the input shared."""
+def configure(
+    backlog: Backlog, name: str, definitions: Sequence[str], port: int = 0, *, live: bool = False
+) -> Path:
+    """Settings of a worker called `name`: state, topics and group of its own, the input shared. A `live` one has the
+    worker's own settings of time."""
     settings = {
         "app": name,
         "definitions": list(definitions),
@@ -202,17 +242,17 @@ def _config(backlog: Backlog, name: str, definitions: Sequence[str], port: int =
             "dead_letters": f"{name}-dead-letters",
         },
         "partitions": PARTITIONS,
-        # The backlog is historic data: its end must not be taken for silence of the shop.
-        "time": {"idle_after": "off"},
+        # A backlog is historic data: its end must not be taken for silence of the shop.
+        "time": {} if live else {"idle_after": "off"},
         "http": {"port": port},
-        "log": {"level": "warning"},
+        "log": {"level": "info" if live else "warning"},
     }
     file = backlog.folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return file
 
 
-def _beside_us(name: str) -> Path:
+def beside_us(name: str) -> Path:
     """A program of benchmarks/, which is not part of the package."""
     program = ROOT / "benchmarks" / name
     if not program.is_file():
@@ -220,14 +260,14 @@ def _beside_us(name: str) -> Path:
     return program
 
 
-def _finish(command: Sequence[str], folder: Path) -> None:
+def finish(command: Sequence[str], folder: Path) -> None:
     """Runs a command of ours to its end; OperatorError with its output if it fails."""
     log = folder / "command.log"
     with MeasuredProcess(command, log=log, env=os.environ, cwd=folder) as process:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -79,6 +79,15 @@ class MeasuredProcess:
         self._process.returncode = os.waitstatus_to_exitcode(status)
         self.memory = usage.ru_maxrss * 1024
 
+    def resident(self) -> int:
+        """Bytes of memory that it holds now."""
+        pages = Path(f"/proc/{self._process.pid}/statm").read_text(encoding="utf-8").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def text(self) -> str:
+        """Its output so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
     def tail(self) -> str:
         """The last lines of its output."""
-        return self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
+        return self.text()[-3000:]

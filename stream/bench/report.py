@@ -23,6 +23,8 @@ class Sample:
     """Largest resident size of the process, bytes."""
     stages: Mapping[str, float] = field(default_factory=dict)
     """Where its CPU-seconds went, as far as it was looked at."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What else was measured, by name with its unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,13 @@ class Measurement:
         }
 
     @property
+    def figures(self) -> dict[str, float]:
+        """The other figures, medians."""
+        return {
+            name: median(sample.figures[name] for sample in self.samples) for name in self.samples[0].figures
+        }
+
+    @property
     def spread(self) -> float:
         """(largest − smallest) / median of events per second."""
         rates = [sample.events / sample.seconds for sample in self.samples]
@@ -69,7 +78,7 @@ class Report:
     """What is compared with what, and how many times as many events per CPU-second."""
 
     def compare(self, ours: Measurement, theirs: Measurement) -> None:
-        """Add the ratios of two measurements of the same job."""
+        """Add the ratios of two measurements of the same job, whose outputs were compared before."""
         self.ratios.append((f"{ours.name} / {theirs.name}, events/s", ours.per_second / theirs.per_second))
         self.ratios.append(
             (
@@ -85,6 +94,7 @@ class Report:
             "measurements": [
                 {
                     **asdict(each),
+                    "figures": each.figures,
                     "events_per_second": round(each.per_second),
                     "events_per_cpu_second": round(each.per_cpu_second),
                 }
@@ -101,7 +111,9 @@ class Report:
         console.print()
         for each in self.measurements:
             stages = ", ".join(f"{stage} {cost:.1f}" for stage, cost in each.stages.items())
-            console.print(f"{each.name}: {each.note}{f'; µs/event: {stages}' if stages else ''}", style="dim")
+            figures = ", ".join(f"{name} {value:,.6g}" for name, value in each.figures.items())
+            parts = [each.note, f"µs/event: {stages}" if stages else "", figures]
+            console.print(f"{each.name}: {'; '.join(part for part in parts if part)}", style="dim")
         for name, ratio in self.ratios:
             console.print(f"{name}: [bold]{ratio:.1f} ×[/bold]")
 

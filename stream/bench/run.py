@@ -3,63 +3,175 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from stream.bench.backlog import Backlog, fill, local_broker, run_stock_faust, run_worker
+from stream.bench.backlog import fill, local_broker, measure_changelog, run_worker
 from stream.bench.engine import measure_engine
-from stream.bench.machine import ROOT, describe_machine
-from stream.bench.report import Measurement, Report, Sample
+from stream.bench.live import measure_latency, measure_million
+from stream.bench.machine import describe_machine
+from stream.bench.peers import JOB, PEERS, measure_peers
+from stream.bench.pieces import (
+    measure_decode,
+    measure_kinds,
+    measure_mapping,
+    measure_segments,
+    measure_state,
+    measure_users,
+)
+from stream.bench.report import Measurement, Report
 from stream.definitions import load
 from stream.engine import Plan, compile_plan
 from stream.errors import OperatorError
 from stream.packs import pack_path
 from stream.simulate import Shop, simulate
 
-PARTS: Final = ("engine", "worker", "stock-faust", "all")
 EVENTS: Final = 1_000_000
 REPEAT: Final = 3
-STOCK_EVENTS: Final = 100_000
-"""At most so many for the ordinary Faust program: it takes as long for them as we do for a million."""
+RATE: Final = 1_000
+"""Live events a second; latency is measured at five times as many, too."""
+MILLION: Final = 1_000_000
 
 _DAYS: Final = 14.0
 _RATE: Final = 2.0
 _RETAIL: Final = pack_path("retail")
-_ONE_JOB: Final = ROOT / "benchmarks" / "cart_abandonment.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one call of the benchmark was asked for, and where its report grows."""
+
+    report: Report
+    lines: Sequence[bytes]
+    repeat: int
+    seconds: float
+    rate: int
+    users: int
+    peers: Sequence[str]
+    tell: Callable[[str], object]
+
+    def add(self, measurements: Iterable[Measurement]) -> None:
+        for each in measurements:
+            self.tell(f"{each.name}: done")
+            self.report.measurements.append(each)
+
+
+def _decode(job: Job) -> None:
+    plans = {"retail pack": _plan(_RETAIL)} | ({"peers' job": _plan(JOB)} if JOB.is_file() else {})
+    job.add(measure_decode(job.lines, plans, job.repeat))
+
+
+def _mapping(job: Job) -> None:
+    job.add(measure_mapping(len(job.lines), job.repeat))
+
+
+def _engine(job: Job) -> None:
+    jobs = (("engine, retail pack", _RETAIL), ("engine, peers' job", JOB))
+    job.add(measure_engine(name, _plan(file), job.lines, job.repeat) for name, file in jobs if file.is_file())
+
+
+def _kinds(job: Job) -> None:
+    job.add(measure_kinds(job.lines, job.repeat))
+
+
+def _growth(job: Job) -> None:
+    job.add(measure_segments(job.lines, job.repeat))
+    counts = [count for count in (10_000, 100_000, 1_000_000) if count <= job.users]
+    job.add(measure_users(_plan(_RETAIL), job.lines, counts or [job.users], job.repeat))
+
+
+def _state(job: Job) -> None:
+    job.add(measure_state(_plan(_RETAIL), job.lines, job.repeat))
+
+
+def _changelog(job: Job, brokers: str, folder: Path) -> None:
+    job.add([measure_changelog(brokers, folder, len(job.lines), job.repeat)])
+
+
+def _worker(job: Job, brokers: str, folder: Path) -> None:
+    job.tell(f"producing {len(job.lines):,} events")
+    backlog = fill(brokers, f"{folder.name}-events", job.lines, folder)
+    names = [f"{folder.name}-retail-{turn}" for turn in range(job.repeat)]
+    samples = tuple(run_worker(backlog, name, [str(_RETAIL)]) for name in names)
+    note = "end to end: RocksDB, changelog, changes and members"
+    job.add([Measurement("worker, retail pack", samples, note)])
+
+
+def _peers(job: Job, brokers: str, folder: Path) -> None:
+    measure_peers(job.report, brokers, folder, job.lines, job.repeat, job.peers, job.tell)
+
+
+def _latency(job: Job, brokers: str, folder: Path) -> None:
+    beside = ["worker", "quix"] if "quix" in job.peers else []
+    rates = (job.rate, 5 * job.rate)
+    arguments = (job.lines, str(_RETAIL), rates, job.seconds, beside, job.tell)
+    job.add(measure_latency(brokers, folder, *arguments))
+
+
+def _timers(job: Job, brokers: str, folder: Path) -> None:
+    job.add(
+        measure_million(
+            brokers, folder, job.users, job.users // 10, job.rate, job.seconds, job.lines, job.tell
+        )
+    )
+
+
+_ALONE: Final[dict[str, Callable[[Job], None]]] = {
+    "decode": _decode,
+    "mapping": _mapping,
+    "engine": _engine,
+    "kinds": _kinds,
+    "growth": _growth,
+    "state": _state,
+}
+_WITH_BROKER: Final[dict[str, Callable[[Job, str, Path], None]]] = {
+    "changelog": _changelog,
+    "worker": _worker,
+    "peers": _peers,
+    "latency": _latency,
+    "timers": _timers,
+}
+PARTS: Final = (*_ALONE, *_WITH_BROKER)
 
 
 def run_bench(
-    part: str = "all",
+    parts: Sequence[str] = PARTS,
     *,
     events: int = EVENTS,
     repeat: int = REPEAT,
+    seconds: float = 60.0,
+    rate: int = RATE,
+    users: int = MILLION,
+    peers: Sequence[str] = tuple(PEERS),
     brokers: str | None = None,
     tell: Callable[[str], object] = lambda text: None,
 ) -> Report:
-    """Measures one part, or all. `brokers`: a cluster to use instead of a broker of our own; its topics are new ones
-    and stay. `tell` is told what is being done. OperatorError where something that is needed is missing."""
-    if part not in PARTS:
-        raise OperatorError(f"there is no part `{part}`; there are: {', '.join(PARTS)}")
-    report = Report(describe_machine())
+    """Measures the parts one after the other.
+
+    `seconds` of live load, at `rate` and five times that; up to `users` for growth and timers; `peers` to stand beside
+    our worker. `brokers`: a cluster to use instead of a broker of our own; its topics are new ones and stay. `tell` is
+    told what is being done. OperatorError where something that is needed is missing.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise OperatorError(f"there is no part `{part}`; there are: {', '.join(PARTS)}")
     tell(f"simulating {events:,} events")
-    lines = simulated_log(events)
-    if part in ("engine", "all"):
-        for name, definitions in (("engine, retail pack", _RETAIL), ("engine, cart abandonment", _ONE_JOB)):
-            if definitions.is_file():
-                tell(f"{name}: {repeat} × {len(lines):,} events")
-                report.measurements.append(measure_engine(name, _plan(definitions), lines, repeat))
-    if part in ("worker", "stock-faust", "all"):
+    job = Job(Report(describe_machine()), simulated_log(events), repeat, seconds, rate, users, peers, tell)
+    for part in parts:
+        if part in _ALONE:
+            tell(f"{part}: {repeat} × {events:,} events")
+            _ALONE[part](job)
+    if any(part in _WITH_BROKER for part in parts):
         with _workplace(brokers) as (address, folder):
-            tell(f"producing {len(lines):,} events into {address}")
-            backlog = fill(address, f"{folder.name}-events", lines, folder)
-            if part in ("worker", "all"):
-                report.measurements.append(_worker("worker, retail pack", backlog, _RETAIL, repeat, tell))
-            if part in ("stock-faust", "all"):
-                _beside_stock_faust(report, backlog, lines, repeat, tell)
-    return report
+            for part in parts:
+                if part in _WITH_BROKER:
+                    tell(part)
+                    _WITH_BROKER[part](job, address, folder)
+    return job.report
 
 
 def simulated_log(events: int) -> list[bytes]:
@@ -82,41 +194,3 @@ def _workplace(brokers: str | None) -> Iterator[tuple[str, Path]]:
         else:
             with local_broker(folder) as address:
                 yield address, folder
-
-
-def _beside_stock_faust(
-    report: Report, backlog: Backlog, lines: Sequence[bytes], repeat: int, tell: Callable[[str], object]
-) -> None:
-    """The same job for both, one program at a time, in turns, so that a machine that slows down slows both."""
-    if not _ONE_JOB.is_file():
-        raise OperatorError("the comparison comes with the source checkout (benchmarks/)")
-    few = lines[:STOCK_EVENTS]
-    short = (
-        backlog
-        if len(few) == len(lines)
-        else fill(backlog.brokers, f"{backlog.folder.name}-few", few, backlog.folder)
-    )
-    ours: list[Sample] = []
-    theirs: list[Sample] = []
-    for turn in range(repeat):
-        tell(f"cart abandonment, run {turn + 1} of {repeat}: worker")
-        ours.append(run_worker(backlog, f"{backlog.folder.name}-ours-{turn}", [str(_ONE_JOB)]))
-        tell(f"cart abandonment, run {turn + 1} of {repeat}: stock Faust")
-        theirs.append(run_stock_faust(short, f"{backlog.folder.name}-stock-{turn}"))
-    worker = Measurement(
-        "worker, cart abandonment", tuple(ours), note="RocksDB, changelog, changes and members"
-    )
-    note = f"Table on RocksDB, changelog, changes; first {len(few):,} events"
-    stock = Measurement("stock Faust, cart abandonment", tuple(theirs), note=note)
-    report.measurements += [worker, stock]
-    report.compare(worker, stock)
-
-
-def _worker(
-    name: str, backlog: Backlog, definitions: Path, repeat: int, tell: Callable[[str], object]
-) -> Measurement:
-    samples = []
-    for turn in range(repeat):
-        tell(f"{name}, run {turn + 1} of {repeat}")
-        samples.append(run_worker(backlog, f"{backlog.folder.name}-retail-{turn}", [str(definitions)]))
-    return Measurement(name, tuple(samples), note="end to end: RocksDB, changelog, changes and members")

@@ -9,7 +9,8 @@ import msgspec
 from rich.console import Console
 
 from stream.bench import PARTS, run_bench
-from stream.bench.run import EVENTS, REPEAT
+from stream.bench.peers import PEERS
+from stream.bench.run import EVENTS, MILLION, REPEAT
 from stream.cli.options import stderr
 
 _WIDTH = 120
@@ -17,25 +18,60 @@ _WIDTH = 120
 
 
 @click.command()
-@click.option("--part", type=click.Choice(PARTS), default="all", show_default=True, help="What to measure.")
+@click.option(
+    "--part", "parts", type=click.Choice(PARTS), multiple=True, help="What to measure.  [default: all]"
+)
 @click.option(
     "--events", type=click.IntRange(1), default=EVENTS, show_default=True, help="Events of the log."
 )
 @click.option("--repeat", type=click.IntRange(1), default=REPEAT, show_default=True, help="Runs of each.")
+@click.option("--seconds", type=click.FloatRange(1), default=60.0, show_default=True, help="Of live load.")
+@click.option(
+    "--users",
+    type=click.IntRange(10),
+    default=MILLION,
+    show_default=True,
+    help="At most, of growth and timers.",
+)
+@click.option(
+    "--peer",
+    "peers",
+    type=click.Choice(tuple(PEERS)),
+    multiple=True,
+    help="Engines to stand beside the worker.  [default: all]",
+)
 @click.option("--brokers", metavar="HOST:PORT", help="A cluster to use.  [default: a broker of its own]")
 @click.option("--json", "json_file", metavar="FILE", help="Every sample, as JSON.")
-def bench(part: str, events: int, repeat: int, brokers: str | None, json_file: str | None) -> None:
-    """Measure the engine alone, the worker on a real broker, and an ordinary Faust program beside it.
+def bench(
+    parts: tuple[str, ...],
+    events: int,
+    repeat: int,
+    seconds: float,
+    users: int,
+    peers: tuple[str, ...],
+    brokers: str | None,
+    json_file: str | None,
+) -> None:
+    """Measure every stage alone, the worker on a real broker, and other engines beside it on the same job.
 
     Without --brokers a broker is started from Kafka's own jars (needs Java and Maven, and the source checkout).
+    Quix Streams and Bytewax get an environment of their own in .cache/peers, Kafka Streams its jars.
     Look at ratios: absolute figures belong to the machine that is printed with them.
 
     \b
     Example:
       segstream bench --part engine --events 200000 --repeat 1
+      segstream bench --part peers --peer quix --peer kafka-streams
     """
     report = run_bench(
-        part, events=events, repeat=repeat, brokers=brokers, tell=lambda text: stderr.print(text, style="dim")
+        parts or PARTS,
+        events=events,
+        repeat=repeat,
+        seconds=seconds,
+        users=users,
+        peers=peers or tuple(PEERS),
+        brokers=brokers,
+        tell=lambda text: stderr.print(text, style="dim"),
     )
     console = Console()
     report.print(console if console.is_terminal else Console(width=_WIDTH))

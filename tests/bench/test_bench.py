@@ -14,6 +14,7 @@ from rich.console import Console
 
 from stream.bench import Report, run_bench
 from stream.bench.backlog import Backlog, measure, total
+from stream.bench.pieces import AGGREGATES
 from stream.bench.processes import MeasuredProcess
 from stream.bench.report import Measurement, Sample
 from stream.bench.run import simulated_log
@@ -30,25 +31,52 @@ def test_the_log_is_as_long_as_asked_for_and_always_the_same() -> None:
     assert lines == simulated_log(3_000)
 
 
-def test_the_engine_alone_is_measured_on_both_jobs() -> None:
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ("decode", {"decode, all fields, batches of 500", "decode, peers' job, batches of 10,000"}),
+        ("mapping", {"mapping, retailrocket"}),
+        ("engine", {"engine, retail pack", "engine, peers' job"}),
+        ("kinds", {"engine, nothing matches", "engine, count, session 30m", "engine, seq by product"}),
+        ("growth", {"engine, 1 segments", "engine, 100 segments", "engine, 300 users"}),
+        ("state", {"profiles, decode", "profiles, write to RocksDB"}),
+    ],
+)
+def test_each_part_is_measured_alone(part: str, names: set[str]) -> None:
     told: list[str] = []
-    report = run_bench("engine", events=2_000, repeat=2, tell=told.append)
-    assert [each.name for each in report.measurements] == ["engine, retail pack", "engine, cart abandonment"]
+    report = run_bench([part], events=800, repeat=1, users=300, tell=told.append)
+    assert names <= {each.name for each in report.measurements}
     for each in report.measurements:
-        assert [sample.events for sample in each.samples] == [2_000, 2_000]
+        assert all(sample.events > 0 for sample in each.samples)
+        assert each.per_second > 0
+    assert any(part in text for text in told)
+
+
+def test_the_engine_does_the_same_in_every_run_and_its_stages_add_up() -> None:
+    report = run_bench(["engine"], events=1_500, repeat=2)
+    for each in report.measurements:
         assert each.samples[0].changes == each.samples[1].changes > 0
         assert sum(each.stages.values()) == pytest.approx(1e6 / each.per_cpu_second, rel=0.5)
-    assert len(told) == 3
+
+
+def test_nothing_is_measured_where_nothing_should_match() -> None:
+    """What is told of the cost of an aggregate is the cost of summarising, not of changes."""
+    report = run_bench(["kinds"], events=800, repeat=1)
+    changes = {each.name: each.samples[0].changes for each in report.measurements}
+    assert not any(changes[f"engine, {name}"] for name in ("nothing matches", *AGGREGATES))
+    assert all(changes[f"engine, {name}"] for name in ("do", "seq do, not for", "seq by product"))
 
 
 def test_a_part_that_does_not_exist_is_named() -> None:
-    with pytest.raises(OperatorError, match="there is no part `motor`; there are: engine, worker"):
-        run_bench("motor")
+    with pytest.raises(OperatorError, match="there is no part `motor`; there are: decode, mapping"):
+        run_bench(["motor"])
 
 
 def test_medians_ratios_and_the_table() -> None:
     ours = Measurement(
-        "ours", tuple(Sample(100, seconds, seconds / 2, 7) for seconds in (1.0, 2.0, 4.0)), "here"
+        "ours",
+        tuple(Sample(100, each, each / 2, 7, figures={"p50 ms": each}) for each in (1.0, 2.0, 4.0)),
+        "here",
     )
     theirs = Measurement("theirs", (Sample(100, 10.0, 10.0, 5, memory=3 << 20),))
     assert (ours.per_second, ours.per_cpu_second, ours.spread) == (50, 100, 1.5)
@@ -61,7 +89,7 @@ def test_medians_ratios_and_the_table() -> None:
     out = io.StringIO()
     report.print(Console(file=out, width=60))
     printed = out.getvalue()
-    for shown in ("python 3", "150%", "3 MiB", "ours: here", "ours / theirs, events/s: 5.0 ×"):
+    for shown in ("python 3", "150%", "3 MiB", "ours: here; p50 ms 2", "ours / theirs, events/s: 5.0 ×"):
         assert shown in printed
     again = json.loads(json.dumps(report.as_json()))
     assert again["measurements"][0]["events_per_second"] == 50
@@ -88,7 +116,10 @@ def test_a_process_that_fails_is_told_with_its_last_words(tmp_path: Path) -> Non
         process.wait()
 
 
-def test_the_clock_runs_from_the_first_sample_with_events_to_the_last(tmp_path: Path) -> None:
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+
+def test_the_clock_runs_from_the_last_sample_without_events_to_the_first_with_all(tmp_path: Path) -> None:
     progress = chain([OSError("not yet"), (0, 0), (10, 1), (60, 2), (60, 2), (100, 7)], repeat((100, 9)))
 
     def told() -> tuple[int, int]:
@@ -98,19 +129,36 @@ def test_the_clock_runs_from_the_first_sample_with_events_to_the_last(tmp_path: 
         return now
 
     backlog = Backlog("nowhere:1", "events", 100, tmp_path)
-    sample = measure(
-        [sys.executable, "-c", "import time; time.sleep(600)"], os.environ, backlog, "test", told
-    )
-    assert (sample.events, sample.changes) == (90, 9)
+    sample = measure(SLEEPER, os.environ, backlog, "test", told, after=lambda: {"x": 1.0})
+    assert (sample.events, sample.changes, sample.figures) == (100, 9, {"x": 1.0})
     assert sample.seconds > 0
     assert sample.memory is not None
 
 
-def test_too_few_events_and_a_program_that_ends_are_errors(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("answers_first", "charged"), [(True, False), (False, True)])
+def test_cpu_is_charged_from_the_first_answer_that_nothing_is_done(
+    tmp_path: Path, answers_first: bool, charged: bool
+) -> None:
+    """Work before anything is acknowledged counts; only what passed before the program could answer does not."""
+    ready = tmp_path / "ready"
+    busy = f"""import pathlib, time
+while time.process_time() < 0.6: pass
+pathlib.Path({str(ready)!r}).touch()
+time.sleep(600)"""
+    answers = iter([(0, 0)] if answers_first else [])
+
+    def told() -> tuple[int, int]:
+        if not ready.exists():
+            raise OSError("not yet")
+        return next(answers, (5, 0))
+
+    backlog = Backlog("nowhere:1", "events", 5, tmp_path)
+    sample = measure([sys.executable, "-c", busy], os.environ, backlog, "test", told)
+    assert (sample.cpu_seconds >= 0.5) is charged
+
+
+def test_a_program_that_ends_is_an_error(tmp_path: Path) -> None:
     backlog = Backlog("nowhere:1", "events", 100, tmp_path)
-    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
-    with pytest.raises(OperatorError, match="too few for a measurement of test: raise --events"):
-        measure(sleeper, os.environ, backlog, "test", lambda: (100, 9))
     with pytest.raises(OperatorError, match="ended with 3"):
         measure([sys.executable, "-c", "raise SystemExit(3)"], os.environ, backlog, "test", lambda: (0, 0))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -12,6 +13,8 @@ from kafka import KafkaAdminClient, KafkaProducer
 
 from stream.runtime.kafka.raw import Fetched, SeenEnd, deliver_raw_records, seek, watch_ends
 from tests.kafka.broker import Broker
+
+NOW = int(time.time() * 1000)  # what is older than the retention of a topic is deleted any time
 
 
 def test_the_pins_have_not_moved() -> None:
@@ -27,7 +30,7 @@ def test_raw_records_and_the_end(broker: Broker, unique: Callable[[str], str]) -
     with KafkaProducer(bootstrap_servers=broker.address) as producer:
         for number in range(10):
             headers = [("n", b"%d" % number)]
-            producer.send(topic, b"v%d" % number, b"k", headers=headers, timestamp_ms=1_000 + number)
+            producer.send(topic, b"v%d" % number, b"k", headers=headers, timestamp_ms=NOW + number)
     asyncio.run(_read(broker.address, TopicPartition(topic, 0)))
 
 
@@ -51,7 +54,7 @@ async def _read(address: str, tp: TopicPartition) -> None:
         assert [record.offset for each in fetched for record in each] == [3, 4, 5, 6, 7, 8, 9]
         record = fetched[0][0]
         assert type(record) is DefaultRecord
-        assert (record.offset, record.timestamp, record.key, record.value) == (3, 1_003, b"k", b"v3")
+        assert (record.offset, record.timestamp, record.key, record.value) == (3, NOW + 3, b"k", b"v3")
         assert record.headers == [("n", b"3")]
         for position, most, taken in ((9, 1, 1), (0, 10, 10), (0, 11, 10), (5, None, 5)):
             seek(consumer, {tp: position})
