@@ -55,7 +55,12 @@ def ingest(config_file: str | None) -> None:
 @click.command()
 @config_option
 @click.option("--create", is_flag=True, help="Create the topics that are missing.")
-def topics(config_file: str | None, create: bool) -> None:
+@click.option(
+    "--repair-members",
+    is_flag=True,
+    help="Write the newest change of each membership again where an older one stands last in the members topic.",
+)
+def topics(config_file: str | None, create: bool, repair_members: bool) -> None:
     """Compare the topics with what the settings need; what exists is never changed.
 
     Ends with 1 if the worker would refuse them.
@@ -70,6 +75,11 @@ def topics(config_file: str | None, create: bool) -> None:
     if create:
         for made in create_topics(settings):
             stderr.print(f"created {made.name}", highlight=False)
+    if repair_members:
+        from stream.runtime.kafka.members import repair_members as repair
+
+        repaired = counted(repair(settings), "membership")
+        stderr.print(f"{repaired} put right in {settings.topics.members}", highlight=False)
     findings = check_topics(settings)
     told: dict[str, list[str]] = {finding.topic: [] for finding in findings}
     for finding in findings:
