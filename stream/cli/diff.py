@@ -108,7 +108,9 @@ def _diff(
                 copy = Path(stack.enter_context(TemporaryDirectory(prefix="segstream-")))
                 jobs[0] = with_copy_of_stdin(jobs[0], copy)
                 jobs[1] = replace(jobs[1], logs=jobs[0].logs)
-            comparison, outcome, whys, about = _of_definitions(jobs, (olds, news), workers, stack)
+            is_told = report is not None or json_file is not None
+            found = _of_definitions(jobs, (olds, news), workers, stack, is_told=is_told)
+            comparison, outcome, whys, about = found
             rows, descriptions = rows_of(news)
             for name in (before_rows := rows_of(olds))[0]:
                 if name not in descriptions:
@@ -142,7 +144,12 @@ def _diff(
 
 
 def _of_definitions(
-    jobs: list[Job], definitions: tuple[Definitions, Definitions], workers: int, stack: ExitStack
+    jobs: list[Job],
+    definitions: tuple[Definitions, Definitions],
+    workers: int,
+    stack: ExitStack,
+    *,
+    is_told: bool,
 ) -> tuple[Comparison, Outcome, Whys, About]:
     plans = [compile_plan(each) for each in definitions]
     outcomes = []
@@ -155,7 +162,9 @@ def _of_definitions(
     rows = {row for one in definitions for row in rows_of(one)[0] if row.partition(": ")[0] in edited}
     about = About((), outcomes[0].records, outcomes[0].users, edited=frozenset(rows))
     shown = [name for name in order_of(comparison, about) if not is_minor(name, comparison, about)]
-    return comparison, outcomes[0], _ask(jobs, plans, comparison.examples(shown)), about
+    # Examples are explained where they are shown: it takes reading the log once more for each side.
+    whys = _ask(jobs, plans, comparison.examples(shown)) if is_told else {}
+    return comparison, outcomes[0], whys, about
 
 
 def _ask(jobs: list[Job], plans: list[Plan], examples: Iterable[Example]) -> dict[Any, Explained | None]:

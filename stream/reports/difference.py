@@ -134,8 +134,11 @@ def headline(comparison: Comparison, about: About) -> str:
     """The answer in one sentence."""
     names = order_of(comparison, about)
     if not names:
-        edited = f", though {_listed(sorted(about.edited))} was edited" if about.edited else ""
-        return f"Nothing changes: nobody enters, leaves or moves in one of them only{edited}."
+        edited = sorted(about.edited or ())
+        though = (
+            f", though {_listed(edited)} {'was' if len(edited) == 1 else 'were'} edited" if edited else ""
+        )
+        return f"Nothing changes: nobody enters, leaves or moves in one of them only{though}."
     major = [name for name in names if not is_minor(name, comparison, about)]
     if not major:
         return f"Hardly anything changes: {_listed(names)}, in less than {_MANY:.0%} of their memberships."

@@ -13,6 +13,8 @@ from stream.replay.outputs import tier_row
 from stream.reports.parts import anchor, card, cause_legend, counted, figure, link, page, span, table
 from stream.reports.pictures import Drawer, Period, lasting
 
+_MOST = 25
+"""Rows of an overlap that can be read."""
 _OVERLAP = (
     "Of the people who were ever in the segment of a row, so many were in the segment of the column at the same "
     "moment, at least once. Behind a name: how many people."
@@ -137,7 +139,10 @@ def pictures(drawer: Drawer, name: str, row: RowHistory, before: RowHistory | No
 
 
 def overlap_card(drawer: Drawer, history: History, names: list[str]) -> str:
-    """Who is in what at the same time."""
+    """Who is in what at the same time; of many rows, those with most people."""
+    if len(names) > _MOST:
+        largest = sorted(names, key=lambda name: -history.rows[name].people)[:_MOST]
+        names = [name for name in names if name in largest]
     people = history.overlap(names)
     shares = [
         [

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from datetime import UTC
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stream.cli import main
+from stream.replay.history import History
+from stream.replay.outputs import moves, read_output
+from stream.reports.pictures import Drawer, Period
+from stream.reports.run import overlap_card
 from stream.simulate import Shop, simulate
 from tests.conftest import lacking
 
@@ -176,6 +181,31 @@ def test_the_same_input_gives_the_same_page(folder: Path, tmp_path: Path) -> Non
         [sys.executable, "-m", "stream", *command, "--report", str(again)], check=True, timeout=120
     )
     assert again.read_bytes() == (folder / "run.html").read_bytes()
+
+
+def test_a_log_in_which_nothing_happens_has_a_page_too(folder: Path, tmp_path: Path) -> None:
+    empty, page = tmp_path / "empty.jsonl", tmp_path / "page.html"
+    empty.write_text("", encoding="utf-8")
+    arguments = ("--segments", str(folder / "old.yaml"), "--report", str(page))
+    assert invoke("replay", str(empty), *arguments).exit_code == 0
+    assert "Nobody entered: cart_abandoned, buyer, nobody, worth: gold, worth: silver." in page.read_text()
+    arguments = ("--segments", str(folder / "old.yaml"), "--against", str(folder / "new.yaml"))
+    compared = invoke("diff", str(empty), *arguments, "--report", str(page))
+    assert compared.exit_code == 0
+    assert "Nothing changes" in page.read_text(encoding="utf-8")
+    assert "though cart_abandoned, worth: gold and worth: silver were edited." in compared.output
+
+
+def test_of_many_segments_the_largest_are_laid_over_each_other(folder: Path) -> None:
+    history = History()
+    for move in moves(read_output(str(folder / "out.jsonl"))):
+        for copy in range(20):
+            history.take(move._replace(row=f"{move.row} {copy}"))
+    history.close()
+    busy = list(history.rows)
+    assert len(busy) > 60
+    card = overlap_card(Drawer(Period(0, 1, UTC)), history, busy)
+    assert card.count('<th scope="row">') == 25
 
 
 def test_without_matplotlib_the_fix_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
