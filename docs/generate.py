@@ -30,7 +30,8 @@ COMMANDS_INTRO = (
     "# Commands\n\n"
     "Made from `--help` by `make docs`. Everything is also reached as `python -m stream`.\n\n"
     "Exit codes: 0 all is well, 1 the input is wrong (the message says where), 2 the command line is, 3 a failure at "
-    "run time. What machines read goes to standard output or into files, everything else to standard error. "
+    "run time; `diff` ends like diff(1): 0 nothing differs, 1 something does, 2 trouble. "
+    "What machines read goes to standard output or into files, everything else to standard error. "
     "Settings: [configuration.md](configuration.md); definitions: [definitions.md](definitions.md).\n"
 )
 WIDTH = 100

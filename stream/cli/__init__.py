@@ -1,6 +1,7 @@
 """The command line: one module per family of commands.
 
 Exit codes: 0 all is well, 1 the input is wrong (the message says where), 2 the command is, 3 a failure at run time.
+`diff` ends like diff(1), where 1 means that something differs and 2 that the input or the command is wrong.
 What machines read goes to standard output or into files, everything else to standard error.
 """
 

@@ -53,7 +53,13 @@ class EventReader:
         return events
 
     def _read_records(self, batch: list[LogRecord]) -> list[Event]:
-        events: list[Event] = []
+        if all(record.row is None and record.error is None for record in batch):
+            rows = [(record.raw, _partition(record), record.record_time) for record in batch]
+            events, errors = self._ingest.read_batch(rows, batch)
+            for index, error in errors:
+                self._refuse(batch[index], error)
+            return events
+        events = []
         for record in batch:
             try:
                 events += self._read_one(record)
@@ -64,7 +70,7 @@ class EventReader:
     def _read_one(self, record: LogRecord) -> list[Event]:
         if record.error is not None:
             raise record.error
-        partition = NO_PARTITION if record.partition is None else record.partition
+        partition = _partition(record)
         if record.row is None:
             return self._ingest.read_all(
                 record.raw, offset=partition, record_time=record.record_time, origin=record
@@ -76,6 +82,10 @@ class EventReader:
     def _refuse(self, record: LogRecord, error: RecordError) -> None:
         letter = record.dead_letter(error, self.log.path)
         self._on_dead_letter(letter)
+
+
+def _partition(record: LogRecord) -> int:
+    return NO_PARTITION if record.partition is None else record.partition
 
 
 def merged(readers: Sequence[EventReader]) -> Iterator[list[Event]]:

@@ -10,6 +10,7 @@ Each process leaves sorted runs of changes in one folder; reading them together 
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 import zlib
 from collections import Counter
@@ -214,6 +215,9 @@ class _WorkerError(SegstreamError):
 
 def _work(job: Job, number: int, workers: int, folder: str, to: Connection) -> None:
     """One process. The first one also does what is done once: dead letters and progress."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches everybody; the first process ends the others
     is_first = number == 0
 
     def tell(records: int, position: int | None) -> None:

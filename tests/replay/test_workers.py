@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +24,8 @@ from stream.packs import pack_path
 from stream.replay import Log, Outcome, Replay
 from stream.simulate import Shop, simulate
 from tests.cli.test_cli import run
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +131,55 @@ def test_what_a_worker_cannot_do_is_told_once(untidy: Path, tmp_path: Path) -> N
     few = CliRunner().invoke(main, [*arguments, "--state", str(tmp_path / "state")])
     assert few.exit_code == 2
     assert "--partitions 2" in few.stderr
+
+
+def test_a_worker_that_cannot_write_is_a_failure_at_run_time(untidy: Path) -> None:
+    arguments = [
+        "replay",
+        str(untidy),
+        "--segments",
+        "pack:retail",
+        "--workers",
+        "2",
+        "--dead-letters",
+        "/dev/full",
+    ]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 3
+    assert "No space left" in result.stderr
+
+
+def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
+    """Both wait for a pipe that nobody writes to; one of them is killed, as the kernel does without memory."""
+    pipe = tmp_path / "log.jsonl"
+    os.mkfifo(pipe)
+    command = [
+        sys.executable,
+        "-m",
+        "stream",
+        "replay",
+        str(pipe),
+        "--segments",
+        "pack:retail",
+        "--workers",
+        "2",
+    ]
+    parent = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 60
+        while len(found := workers_of(parent.pid)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(found[0], signal.SIGKILL)
+        _, told = parent.communicate(timeout=60)
+    finally:
+        parent.kill()
+    assert parent.returncode == 3
+    assert b"ended with -9" in told
+    assert not any(Path(f"/proc/{number}/cmdline").exists() for number in found), "nobody is left behind"
+
+
+def workers_of(parent: int) -> list[int]:
+    """The processes that share the work, without multiprocessing's own."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
