@@ -14,6 +14,7 @@ from stream.ingest.transforms import Transform, text, text_or_same
 
 MAX_EVENTS = 10_000
 """Events of one record: more is an attack, or a file that was sent as one record."""
+_MOST_REMEMBERED, _LONGEST_REMEMBERED = 4_096, 200
 
 
 def _decode(row: dict[str, Any], fields: tuple[tuple[str, tuple[Transform, ...]], ...]) -> dict[str, Any]:
@@ -63,6 +64,24 @@ def _unique(*parts: Any) -> str | None:
         return str(uuid5(NAMESPACE, "\n".join("" if part is None else text(part) for part in parts)))
     except (ValueError, UnicodeEncodeError) as error:
         raise RecordError("bad_id", f"$: an id is made of text and numbers: {error}") from None
+
+
+class Memo(dict[str, Any]):
+    """What transforms of text and a table make of a text: names of events are few, and come again and again."""
+
+    def __init__(self, transforms: tuple[Transform, ...], table: Mapping[str, Any] | None) -> None:
+        self._transforms = transforms
+        self._table = table
+
+    def __missing__(self, key: str) -> Any:
+        value: Any = key
+        for transform in self._transforms:
+            value = None if value is None else transform(value)
+        if self._table is not None and value is not None:
+            value = self._table.get(value, value)
+        if len(key) <= _LONGEST_REMEMBERED and len(self) < _MOST_REMEMBERED:
+            self[key] = value
+        return value
 
 
 def _product(label: str, *parts: Any) -> int | float | None:

@@ -18,9 +18,11 @@ looked up once per scope, at its beginning.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from stream.ingest.calls import CALLS, MAX_EVENTS
+import msgspec
+
+from stream.ingest.calls import CALLS, MAX_EVENTS, Memo
 from stream.ingest.parts import (
     ABSENT,
     PRESENT,
@@ -43,7 +45,8 @@ from stream.ingest.parts import (
     Unique,
 )
 from stream.ingest.paths import Path, Step
-from stream.ingest.transforms import Transform
+from stream.ingest.shape import Shape
+from stream.ingest.transforms import OF_TEXT, Transform
 
 TEXTS = frozenset({"id", "user_id", "anonymous_id", "session_id", "order_id", "product_id"})
 """Fields whose numbers become text: ids are text, and sources disagree about that."""
@@ -53,12 +56,30 @@ NUMBERS = frozenset({"value", "price", "quantity", "lat", "lon"})
 Apply = Callable[..., list[dict[str, Any]]]
 
 
-def compile_body(body: Body, decode: Iterable[tuple[str, tuple[Transform, ...]]] = ()) -> Apply:
-    """The function (row, origin=None, timestamp=None) → canonical rows; it raises RecordError.
+class Compiled(NamedTuple):
+    """A mapping as functions (row, origin=None, timestamp=None) → canonical rows; they raise RecordError."""
 
-    `decode`: fields of the record and the transforms that they go through before any path is read.
+    apply: Apply
+    """For rows that are decoded already: dictionaries, or lists."""
+    apply_struct: Apply | None
+    """For what `decode` gives, where the shape of a record can be told."""
+    decode: Callable[[bytes], msgspec.Struct] | None
+    """A record into what is read of it; msgspec.ValidationError where it does not fit."""
+
+
+def compile_body(
+    body: Body, decode: Iterable[tuple[str, tuple[Transform, ...]]] = (), structs: bool = True
+) -> Compiled:
+    """`decode`: fields of the record and the transforms that they go through before any path is read.
+
+    `structs`: records are JSON objects, of which only what is read needs to be decoded.
     """
-    return _Writer().function(body, decode)
+    general = _Writer(None)
+    apply = general.function(body, decode)
+    if not structs or tuple(decode) or not general.read or () in general.read:
+        return Compiled(apply, None, None)
+    shape = Shape(general.read)
+    return Compiled(apply, _Writer(shape).function(body, ()), msgspec.json.Decoder(shape.root).decode)
 
 
 class _Scope:
@@ -82,7 +103,10 @@ class _Scope:
 
 
 class _Writer:
-    def __init__(self) -> None:
+    def __init__(self, shape: Shape | None) -> None:
+        self.read: set[tuple[Step, ...]] = set()
+        """Where in the record something is read."""
+        self._shape = shape
         self._names: dict[str, Any] = dict(CALLS)
         self._lines: list[Any] = []
         self._indent = 1
@@ -139,6 +163,8 @@ class _Writer:
         for _ in range(path.up):
             assert start.around is not None
             start = start.around
+        if start.around is None:
+            self.read.add(path.steps)
         return self._node(path.steps, start)
 
     def _node(self, steps: tuple[Step, ...], scope: _Scope) -> str:
@@ -147,6 +173,8 @@ class _Writer:
         *before, step = steps
         if isinstance(step, int):
             return f"AT({self._node(tuple(before), scope)}, {step})"
+        if self._is_struct(tuple(before), scope):
+            return f"{self._object(tuple(before), scope)}.{self._attribute(tuple(before), step)}"
         return f"{self._object(tuple(before), scope)}.get({step!r})"
 
     def _object(self, steps: tuple[Step, ...], scope: _Scope) -> str:
@@ -154,12 +182,27 @@ class _Writer:
         known = scope.find(steps)
         if known is not None:
             return known
+        if not steps and self._is_struct(steps, scope):
+            return scope.item
         value = self._node(steps, scope)
         name = self._new("p")
         space = " " * scope.indent
+        if self._is_struct(steps, scope):
+            assert self._shape is not None
+            blank = self._name("b", self._shape.blank(steps))
+            scope.lines.append(f"{space}{name} = {value}\n{space}if {name} is None: {name} = {blank}\n")
+            scope.known[steps] = name
+            return name
         scope.lines.append(f"{space}{name} = {value}\n{space}if type({name}) is not dict: {name} = EMPTY\n")
         scope.known[steps] = name
         return name
+
+    def _is_struct(self, steps: tuple[Step, ...], scope: _Scope) -> bool:
+        return self._shape is not None and scope.around is None and self._shape.is_struct(steps)
+
+    def _attribute(self, steps: tuple[Step, ...], step: Step) -> str:
+        assert self._shape is not None
+        return self._shape.attribute(steps, step)
 
     # parts: each writes what it needs and returns the name of its value, None where there is nothing
 
@@ -238,6 +281,21 @@ class _Writer:
     def _field(self, field: Field, scope: _Scope) -> str:
         value = self._part(field.source, scope)
         message = self._name("m", f"$.{field.label}: ") if field.transforms or field.sent is not None else ""
+        if field.transforms and field.sent is None and _is_of_text(field):
+            memo = self._name("y", Memo(field.transforms, field.table))
+            self._put(f"if type({value}) is str: {value} = {memo}[{value}]")
+            self._put(f"elif {value} is not None:")
+            self._indent += 1
+            self._change(value, field, scope, message)
+            self._indent -= 1
+        elif field.transforms or field.sent is not None or field.table is not None:
+            self._change(value, field, scope, message)
+        if field.default is not None:
+            self._put(f"if {value} is None: {value} = {self._name('c', field.default)}")
+        return value
+
+    def _change(self, value: str, field: Field, scope: _Scope, message: str) -> None:
+        """Transforms, clock and table of a field."""
         if field.transforms:
             self._put(f"if {value} is not None:")
             self._put(" try:")
@@ -255,9 +313,6 @@ class _Writer:
             else:
                 otherwise = self._name("c", field.otherwise)
                 self._put(f"if {value} is not None: {value} = LOOK({table}, {value}, {otherwise})")
-        if field.default is not None:
-            self._put(f"if {value} is None: {value} = {self._name('c', field.default)}")
-        return value
 
     def _correct(self, value: str, field: Field, scope: _Scope, message: str) -> None:
         """received − (sent − time): the device's own clock tells only how long before sending it happened."""
@@ -385,6 +440,11 @@ class _Writer:
             if indent != self._indent:
                 self._put(f"if len(out) > {MAX_EVENTS}: TOO_MANY()")
         self._indent = indent
+
+
+def _is_of_text(field: Field) -> bool:
+    """Whether a text always becomes the same, and never an error."""
+    return field.otherwise is ABSENT and all(transform in OF_TEXT for transform in field.transforms)
 
 
 def _flat(lines: list[Any]) -> list[str]:

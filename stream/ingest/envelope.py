@@ -28,6 +28,7 @@ import msgspec
 from stream.errors import RecordError
 from stream.events import CLOCK_ADVANCED, ENVELOPE_FIELDS, Event
 from stream.identifiers import derive_event_id
+from stream.ingest.compiler import Compiled
 from stream.ingest.instants import HOURS, MILLIS, SECONDS, read_instant
 from stream.ingest.mapping import Mapping
 from stream.ingest.origin import Origin
@@ -83,7 +84,8 @@ class Ingest:
     ) -> list[Event]:
         """The events of a record, as the mapping makes them; `origin` is what a mapping may read beside the value."""
         if self._mapping is not None:
-            return self.read_row(self.mappable(value), offset=offset, record_time=record_time, origin=origin)
+            made = self._map(self._mapping, value, origin, record_time)
+            return [self._made(each, offset, record_time) for each in made]
         readable = self._readable(value)
         try:
             event = self._decode(readable)
@@ -111,6 +113,19 @@ class Ingest:
                 raise RecordError("bad_json", f"$: {error}") from None
         return value
 
+    def _map(
+        self, mapping: Mapping, value: bytes | None, origin: Origin | None, record_time: int | None
+    ) -> list[dict[str, Any]]:
+        """The canonical rows of a record."""
+        if self._cut is None:
+            try:
+                rows = mapping.apply_json(self._readable(value), origin, record_time)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise RecordError("bad_json", f"$: {error}") from None
+            if rows is not None:
+                return rows
+        return mapping.apply(self.mappable(value), origin, record_time)
+
     def mappable(self, value: bytes | None) -> Any:
         """What the mapping is applied to: the columns of a row, an object, or a list where it takes one."""
         if self._cut is not None and value is not None and len(value) <= self._max_event_bytes:
@@ -136,7 +151,11 @@ class Ingest:
         A record that is canonical and has its id stays as it is, to the byte.
         """
         if self._mapping is not None:
-            made = self._mapping.apply(self.mappable(value) if row is None else row, origin, record_time)
+            made = (
+                self._map(self._mapping, value, origin, record_time)
+                if row is None
+                else self._mapping.apply(row, origin, record_time)
+            )
             return [self._with_id(each, self._made(each, 0, record_time)) for each in made]
         if row is not None:
             (event,) = self.read_row(row, offset=0, record_time=record_time)
@@ -195,8 +214,7 @@ class Ingest:
         if self._mapping is None:
             self._read_canonical(records, events, errors)
         else:
-            for index, record in enumerate(records):
-                self._read_one(index, record, events, errors, None if origins is None else origins[index])
+            self._read_mapped(self._mapping.compiled, records, origins, events, errors)
         return events, errors
 
     def _read_canonical(
@@ -239,6 +257,40 @@ class Ingest:
                         add(event)
                         continue
             self._read_one(index, (value, offset, record_time), events, errors)
+
+    def _read_mapped(
+        self,
+        compiled: Compiled,
+        records: Iterable[tuple[bytes | None, int, int | None]],
+        origins: Sequence[Origin] | None,
+        events: list[Event],
+        errors: list[tuple[int, RecordError]],
+    ) -> None:
+        """The same through a mapping: what is not plainly one good event with an id is left to read_all to judge."""
+        decode, apply, make = compiled.decode, compiled.apply_struct, self._event_type
+        add, complete, limit = events.append, _complete, self._max_event_bytes
+        for index, record in enumerate(records):
+            value, offset, record_time = record
+            origin = None if origins is None else origins[index]
+            if (
+                decode is not None
+                and apply is not None
+                and value
+                and len(value) <= limit
+                and value.isascii()
+                and not (len(value) > _TOO_SHORT_TO_BE_DEEP and _may_be_deep(value))
+            ):
+                try:
+                    rows = apply(decode(value), origin, record_time)
+                    if len(rows) == 1:
+                        event = make(**rows[0])
+                        complete(event, offset, record_time)
+                        if event.id:
+                            add(event)
+                            continue
+                except (msgspec.MsgspecError, RecordError):
+                    pass
+            self._read_one(index, record, events, errors, origin)
 
     def _read_one(
         self,

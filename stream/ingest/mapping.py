@@ -23,12 +23,13 @@ from importlib import resources
 from pathlib import Path as File
 from typing import Any
 
+import msgspec
 import yaml
 
 from stream.definitions.model import Place
 from stream.definitions.source import Problems, Source, suggest
 from stream.errors import DefinitionError, Problem
-from stream.ingest.compiler import Apply, compile_body
+from stream.ingest.compiler import Compiled, compile_body
 from stream.ingest.origin import Origin
 from stream.ingest.parts import Body
 from stream.ingest.paths import Path
@@ -49,7 +50,8 @@ class Mapping:
     """How tables of this source are cut, where they do not say so themselves."""
     reads_origin: bool
     """It reads the key, the headers or the timestamp of records."""
-    _apply: Apply
+    compiled: Compiled
+    """Its functions, for readers that cannot wait; `apply` is for everybody else."""
     needs: tuple[tuple[Path, Place], ...]
     """Paths into the record that must lead somewhere, with where the mapping says so."""
     whole: bool = False
@@ -61,7 +63,24 @@ class Mapping:
         RecordError where a value is not what a transform expects, or no case matches. Rows of one record whose ids
         are the same get `/2`, `/3`, … behind theirs, in order: or all but the first would be taken for repeats.
         """
-        rows = self._apply(row, origin, timestamp)
+        rows = self.compiled.apply(row, origin, timestamp)
+        return rows if len(rows) < 2 else _with_own_ids(rows)
+
+    def apply_json(
+        self, value: bytes, origin: Origin | None = None, timestamp: int | None = None
+    ) -> list[Row] | None:
+        """The same of a JSON object, decoding only what is read of it. None if that cannot be done: use `apply`.
+
+        msgspec.DecodeError where it is no JSON.
+        """
+        decode, apply = self.compiled.decode, self.compiled.apply_struct
+        if decode is None or apply is None:
+            return None
+        try:
+            record = decode(value)
+        except msgspec.ValidationError:
+            return None
+        rows = apply(record, origin, timestamp)
         return rows if len(rows) < 2 else _with_own_ids(rows)
 
     def check_columns(self, header: Iterable[str]) -> None:
@@ -139,7 +158,9 @@ def parse_mapping(text: str, file: str) -> Mapping:
         reader.identity,
         reader.rows,
         reader.reads_origin,
-        _unchanged if body is None else compile_body(body, reader.decode),
+        Compiled(_unchanged, None, None)
+        if body is None
+        else compile_body(body, reader.decode, reader.rows is None or reader.rows.columns is None),
         tuple(reader.needs),
         body is not None and _takes_lists(body),
     )

@@ -162,6 +162,8 @@ TRANSFORMS: dict[str, Transform] = {
     "last": last,
 }
 """Transforms that are just a word."""
+OF_TEXT: frozenset[Transform] = frozenset({lower, upper, trim, snake_case})
+"""Transforms that take any text, and always make the same of it."""
 OF_A_ZONE: dict[str, Callable[[tzinfo | None], Transform]] = {"iso8601": times.iso8601, "excel": times.excel}
 """Transforms of local times, made when the zone of the mapping is known. Without one, `iso8601` reads only times that
 have their own, and `excel` cannot be used."""
