@@ -173,6 +173,8 @@ class Bounds:
         match expression:
             case Name(path=path) if path in self._features:
                 return _natural(self._features[path])
+            case Call(function="time_in"):
+                return Limit(0)
             case Call(function="local_hour"):
                 return Limit(0, 23, whole=True)
             case Call(function="local_weekday"):

@@ -61,6 +61,7 @@ _FUNCTIONS = {
     "month": (1, 1),
     "until_anniversary": (1, 1),
     "age": (1, 1),
+    "time_in": (1, 1),
     "distance_km": (4, 4),
 }
 _ONLY_CONSTANTS = "a `half_life` feature can only be compared with a constant number"
@@ -201,9 +202,12 @@ class KindChecker:
         if scope.where == "line" and local:
             message = f"`{call.function}` asks about the event; say it outside of what is asked of its lines"
             self._problems.error(call.at, message)
-        elif scope.where != "user" and call.function == "age":
-            message = "`age` asks about an instant; `where` sees only the event"
+        elif scope.where != "user" and call.function in ("age", "time_in"):
+            message = f"`{call.function}` asks about an instant; `where` sees only the event"
             self._problems.error(call.at, message)
+            return ANY
+        elif call.function == "time_in":
+            return self._time_in(call.arguments[0], scope)
         kinds = [self._kind(argument, scope) for argument in call.arguments]
         moving = any(kind.moving for kind in kinds)
         match call.function:
@@ -236,6 +240,13 @@ class KindChecker:
             case "local_date":
                 return Kind("string")
         return NUMBER
+
+    def _time_in(self, ladder: Expression, scope: Scope) -> Kind:
+        if isinstance(ladder, Name) and ladder.path.startswith("ladder."):
+            self._kind(ladder, scope)
+        else:
+            self._problems.error(ladder.at, "`time_in` takes a ladder, like time_in(ladder.loyalty)")
+        return Kind("duration", moving=True)
 
     def _unknown_function(self, function: str, scope: Scope) -> str:
         said = f"unknown function `{function}`"

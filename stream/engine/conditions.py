@@ -120,6 +120,20 @@ class TierOf(Value):
         return (NULL if tier is None else tier), 0, FOREVER
 
 
+class TimeIn(Value):
+    """`time_in(ladder.x)`: how long the user has been in the tier; unknown without one."""
+
+    __slots__ = ("_since",)
+
+    def __init__(self, since: Callable[[Profile], int | None], text: str) -> None:
+        super().__init__(text)
+        self._since = since
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        since = self._since(profile)
+        return (None, 0, FOREVER) if since is None else (instant - since, 1, FOREVER)
+
+
 class MemberOf(Condition):
     """`segment.x`: true while member. Of a segment with memberships per key: of any, or of the same key inside one."""
 

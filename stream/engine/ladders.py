@@ -66,6 +66,13 @@ class LadderRule(Rule):
         tier: str | None = None if state is None or state[HELD] is None else state[HELD][TIER]
         return tier
 
+    def since(self, profile: Profile) -> int | None:
+        """When the user came to the tier; None without one."""
+        state = profile.state(self.index)
+        if state is None or state[HELD] is None or state[HELD][TIER] is None:
+            return None
+        return int(state[HELD][SINCE])
+
     def open_memberships(self, profile: Profile) -> list[tuple[str | None, list[Any]]]:
         state = profile.state(self.index)
         return (

@@ -22,6 +22,9 @@ from stream.engine.summaries import PairSummary, StepsSummary, Summary
 from stream.engine.values import Value
 from stream.identifiers import definition_hash
 
+MOVING = ("until_anniversary", "time_in")
+"""Functions whose value moves with time."""
+
 MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -308,7 +311,7 @@ class RuleCompiler:
                 feature = self._features.definitions.features.get(path)
                 return feature is not None and feature.aggregate in ("since_first", "since_last", "mean_gap")
             case model.Call(function=function, arguments=arguments):
-                return function == "until_anniversary" or any(map(self._is_duration, arguments))
+                return function in MOVING or any(map(self._is_duration, arguments))
             case model.Arithmetic(operator=operator, left=left, right=right):
                 both = (self._is_duration(left), self._is_duration(right))
                 return both[0] != both[1] if operator in "*/" else any(both)
@@ -321,7 +324,8 @@ class RuleCompiler:
             feature = self._features.definitions.features.get(name.path)
             if feature is not None and feature.aggregate in ("since_first", "since_last"):
                 return False
-        return "until_anniversary" not in write(expression)
+        text = write(expression)
+        return not any(function in text for function in MOVING)
 
     def value(self, expression: model.Expression) -> Value:
         match expression:
@@ -337,6 +341,8 @@ class RuleCompiler:
                 return conditions.Asked(self.boolean(expression), write(expression))
 
     def _call(self, function: str, arguments: tuple[model.Expression, ...], text: str) -> Value:
+        if function == "time_in":
+            return self._time_in(arguments[0], text)
         operands = tuple(self.value(argument) for argument in arguments)
         timezone = self._owner.timezone
         match function:
@@ -356,6 +362,13 @@ class RuleCompiler:
                 return places.Distance(operands, text)
             case _:
                 return places.LocalTime(function, timezone)
+
+    def _time_in(self, ladder: model.Expression, text: str) -> Value:
+        assert isinstance(ladder, model.Name)
+        rule = self._rules[ladder.path.removeprefix("ladder.")]
+        self.refers_to.add(rule.index)
+        assert isinstance(rule, LadderRule)
+        return conditions.TimeIn(rule.since, text)
 
     def _member_of(self, path: str) -> Condition:
         rule = self._rules[path.removeprefix("segment.")]

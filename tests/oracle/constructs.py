@@ -72,7 +72,17 @@ ALL = frozenset(
             "local_month",
             "local_date",
         ),
-        *("until_anniversary", "month", "age", "distance_km", "traits", "segment", "ladder", "null"),
+        *(
+            "until_anniversary",
+            "month",
+            "age",
+            "time_in",
+            "distance_km",
+            "traits",
+            "segment",
+            "ladder",
+            "null",
+        ),
         *("all", "any", "not {}", "at_least", "do", "do last", "seq do", "then", "without", "closing not"),
         *("closing list", "restart first", "seq by", "anchor name"),
         *(

@@ -61,6 +61,9 @@ class Facts:
 
     def reference(self, path: str) -> Any:
         kind, _, name = path.partition(".")
+        if kind == "since":
+            rung = self.rungs.get(name)
+            return UNKNOWN if rung is None or rung.tier is None else rung.since
         if kind == "ladder":
             return self.rungs[name].tier if name in self.rungs else None
         return any(place.open is not None for (segment, _), place in self.places.items() if segment == name)

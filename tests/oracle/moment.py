@@ -79,6 +79,9 @@ class Moment:
             return zones.wall(self.instant, zone).month
         if function == "local_date":
             return zones.local_date(self.instant, zone).isoformat()
+        if function == "time_in":
+            since = self.references(args[0].args[0].replace("ladder.", "since."))
+            return UNKNOWN if since is UNKNOWN else self.instant - since
         values = [evaluate(arg, self) for arg in args]
         if function == "distance_km":
             return distance(*values) if all(map(is_number, values)) else UNKNOWN
@@ -100,7 +103,7 @@ class Moment:
                 feature = self.definitions.features[part.args[0]]
                 if feature.aggregate in ("since_first", "since_last") or feature.window == "half_life":
                     return True
-            if part.op == "call" and part.args[0] == "until_anniversary":
+            if part.op == "call" and part.args[0] in ("until_anniversary", "time_in"):
                 return True
         return False
 

@@ -552,6 +552,8 @@ def references(draw: Draw) -> Raw:
         "ladder.l == 'gold'",
         "ladder.l == null",
         "ladder.l in ['gold', 'silver']",
+        f"time_in(ladder.l) >= {some_duration(draw)}",
+        f"ladder.l == 'silver' and time_in(ladder.l) > {some_duration(draw)}",
     ]
     link = draw.pick(links)
     text = draw.pick([link, f"{link} and ({expression(draw, features)})", f"({link}) or segment.b"])
