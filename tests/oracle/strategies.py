@@ -502,6 +502,7 @@ def clocks(draw: Draw) -> Raw:
         "traits.vip",
         "traits.vip == false or traits.size.eu != 41",
         "distance_km(traits.lat, traits.lon, 37.57, 126.98) < 100",
+        "distance_km(traits.lat, traits.lon, 52.5, 13.4) > 5000",
     ]
     segments = {}
     for number in range(draw.whole(1, 2)):
@@ -552,8 +553,6 @@ def references(draw: Draw) -> Raw:
         "ladder.l == 'gold'",
         "ladder.l == null",
         "ladder.l in ['gold', 'silver']",
-        f"time_in(ladder.l) >= {some_duration(draw)}",
-        f"ladder.l == 'silver' and time_in(ladder.l) > {some_duration(draw)}",
     ]
     link = draw.pick(links)
     text = draw.pick([link, f"{link} and ({expression(draw, features)})", f"({link}) or segment.b"])
@@ -568,6 +567,26 @@ def references(draw: Draw) -> Raw:
             ),
         }
     return file(features, segments, {"l": ladder})
+
+
+def tenures(draw: Draw) -> Raw:
+    """How long somebody has been in a tier."""
+    features = features_of(draw, FIRST_AGGREGATES, FIRST_WINDOWS, most=2)
+    ladder: Raw = {
+        "tiers": [{"name": name, "when": expression(draw, features)} for name in ("gold", "silver")]
+    }
+    if draw.flip():
+        ladder["demote_after"] = some_duration(draw)
+    asked = draw.pick(
+        [
+            f"time_in(ladder.l) >= {some_duration(draw)}",
+            f"time_in(ladder.l) < {some_duration(draw)}",
+            f"ladder.l == 'silver' and time_in(ladder.l) > {some_duration(draw)}",
+            f"coalesce(time_in(ladder.l), {some_duration(draw)}) > {some_duration(draw)}",
+        ]
+    )
+    text = draw.pick([asked, f"{asked} and ({expression(draw, features)})", f"({asked}) or ladder.l == null"])
+    return file(features, {"a": {"when": text}, "b": {"when": f"not segment.a and {asked}"}}, {"l": ladder})
 
 
 SALTS = ("a", "b", "c", "d")
@@ -687,6 +706,7 @@ FAMILIES: dict[str, Callable[[Draw], Raw]] = {
     "decays": decays,
     "actions": actions,
     "references": references,
+    "tenures": tenures,
 }
 
 
