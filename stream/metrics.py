@@ -52,7 +52,7 @@ REASONS: Final = (
     *("bad_json", "not_an_object", "bad_type", "bad_time"),
     *("bad_user", "bad_id", "bad_row", "no_match", "too_large"),
 )
-FAILURES: Final = ("bug", "changelog", "operator", "publish", "state")
+FAILURES: Final = ("bug", "changelog", "kafka", "operator", "publish", "state")
 RELOADS: Final = ("loaded", "pending", "failed")
 SUPPRESSIONS: Final = ("backfill", "cap", "consent", "cooldown", "holdout", "priority")
 _NAN: Final = float("nan")
@@ -182,7 +182,9 @@ class Metrics:
         )
         self.rebalances = counter("rebalances", "Assignments of partitions to this worker")
         self.ready = gauge("worker_ready", "1 while the worker serves all of its partitions")
-        self.failures = counter("failures", "Errors that ended a worker; kept over restarts", "kind")
+        self.failures = counter(
+            "failures", "Errors that ended a round or the worker; kept over restarts", "kind"
+        )
         self.lateness = gauge("lateness_seconds", "How long the watermark waits by design: time.lateness")
         self.definitions = Info("segstream_definitions", "The definitions in force", registry=registry)
         self.definitions_reload = counter(

@@ -23,7 +23,7 @@ from stream.state import StoreDamagedError
         (StoreDamagedError("x"), "state"),
         (OperatorError("x"), "operator"),
         (ConfigError("x"), "operator"),
-        (KafkaTimeoutError("x"), "operator"),
+        (KafkaTimeoutError("x"), "kafka"),
         (KeyError("x"), "bug"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Errors that ended a worker, counted over its restarts.
+"""Errors that ended a round, whose partitions were then taken anew, or the whole worker, counted over its restarts.
 
 A worker that fails ends, and with it a counter in memory: Prometheus would mostly see none. The counts are therefore
 kept in a small file beside the state and shown again by the next start.
@@ -31,7 +31,9 @@ def kind_of(error: BaseException) -> str:
         return "publish"
     if isinstance(error, StoreDamagedError | StoreFailedError):
         return "state"
-    return "operator" if isinstance(error, OperatorError | KafkaError) else "bug"
+    if isinstance(error, KafkaError):
+        return "kafka"
+    return "operator" if isinstance(error, OperatorError) else "bug"
 
 
 def read_failures(folder: Path) -> dict[str, int]:

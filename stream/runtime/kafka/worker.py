@@ -165,9 +165,7 @@ class Worker:
         if self.failure is None:
             self.failure = error
             self.ready = False
-            kind = kind_of(error)
-            self.metrics.failures.labels(kind).inc()
-            note_failure(Path(self.settings.state_dir), kind)
+            self._count(error)
             log.error("the worker stops: %s", error, exc_info=not isinstance(error, OperatorError))
             await self._tell_failure(error)
 
@@ -331,6 +329,7 @@ class Worker:
     async def _let_go(self, error: Exception) -> None:
         """A round failed: what it left in the log is unknown. Everything is taken again, as after a crash."""
         self.ready = False
+        self._count(error)
         self._pulse.stop()
         if self._committer is not None and self._committer.rounds:
             self._losses = 0
@@ -404,6 +403,11 @@ class Worker:
             )
 
     # helpers
+
+    def _count(self, error: BaseException) -> None:
+        kind = kind_of(error)
+        self.metrics.failures.labels(kind).inc()
+        note_failure(Path(self.settings.state_dir), kind)
 
     def _silence(self) -> float:
         """Seconds since Kafka last answered a fetch; 0 without partitions, which nobody fetches."""
