@@ -36,6 +36,7 @@ from stream.reports.difference import (
     sentences,
 )
 from stream.reports.json import comparison_fields
+from stream.reports.pictures import check_matplotlib
 from stream.reports.run import About, rows_of, zone_of
 
 SAME, DIFFERENT, TROUBLE = 0, 1, 2
@@ -95,6 +96,8 @@ def _diff(
     options: dict[str, Any],
 ) -> bool:
     settings = read_settings(config_file) if config_file else None
+    if report:
+        check_matplotlib()
     with ExitStack() as stack:
         if against:
             names = segments or (settings.definitions if settings else ())

@@ -19,6 +19,7 @@ from stream.engine import compile_plan
 from stream.replay import BATCH_SIZE, Outcome, run_job, write_members, write_stats
 from stream.replay.history import History
 from stream.replay.outputs import moves
+from stream.reports.pictures import check_matplotlib
 from stream.reports.run import About, rows_of, run_page, zone_of
 
 
@@ -72,6 +73,8 @@ def replay(
         raise click.UsageError(
             f"with --state a process has whole partitions: --workers {workers} needs --partitions {workers} or more"
         )
+    if report:
+        check_matplotlib()
     definitions = load_definitions(names)
     plan = compile_plan(definitions)
     more: dict[str, Any] = {"state": state, "dead_letters": dead_letters, "batch_size": batch_size}

@@ -55,8 +55,8 @@ def sentences(name: str, row: RowDifference, before: RowHistory, after: RowHisto
         (Kind.GAINED, "{n} {are} new, of {people}"),
         (Kind.LATER, "{n} {happen} later, typically by {shift}"),
         (Kind.EARLIER, "{n} {happen} earlier, typically by {shift}"),
-        (Kind.LONGER, "{n} {last} longer{by}"),
-        (Kind.SHORTER, "{n} {last} less long{by}"),
+        (Kind.LONGER, "{n} {end} later{by}"),
+        (Kind.SHORTER, "{n} {end} earlier{by}"),
         (Kind.INTERRUPTED, "{n} {are} interrupted differently"),
     ):
         count = row.kinds[kind]
@@ -64,14 +64,14 @@ def sentences(name: str, row: RowDifference, before: RowHistory, after: RowHisto
             continue
         shift = row.typical_shift(kind)
         by = f", typically by {lasting(shift)}" if shift is not None else ""
-        verbs = {"happen": "happens", "are": "is", "last": "lasts"} if count == 1 else {}
+        verbs = {"happen": "happens", "are": "is", "end": "ends"} if count == 1 else {}
         said.append(
             text.format(
                 n=f"{count:,}",
                 people=counted(len(row.people[kind]), "person", "people"),
                 shift=lasting(shift or 0),
                 by=by,
-                **{verb: verbs.get(verb, verb) for verb in ("happen", "are", "last")},
+                **{verb: verbs.get(verb, verb) for verb in ("happen", "are", "end")},
             )
         )
     if row.renewals:
@@ -220,8 +220,8 @@ def _table(comparison: Comparison, about: About, names: list[str]) -> str:
         "change",
         "no longer",
         "new",
-        "later / earlier",
-        "stays longer / shorter",
+        "enters later / earlier",
+        "leaves later / earlier",
         "members at the end",
     )
     shown: list[Sequence[str | tuple[str, str]]] = []
@@ -260,7 +260,7 @@ def _texts(texts: Sequence[tuple[str, str, str]]) -> str:
     for name, old, new in texts:
         lines = []
         for line in list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=2))[2:]:
-            shown = escape(line)
+            shown = "⋯" if line.startswith("@@") else escape(line)
             tag = {"+": "ins", "-": "del"}.get(line[:1])
             lines.append(f"<{tag}>{shown}</{tag}>" if tag else shown)
         if lines:

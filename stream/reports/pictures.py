@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from html import escape
+from importlib.util import find_spec
 from math import floor, log2
 from typing import TYPE_CHECKING, Any
 
@@ -69,15 +70,20 @@ class Period:
         return 1 if (self.end - self.start) / DAY <= _MANY_DAYS else 7
 
 
+def check_matplotlib() -> None:
+    """OperatorError where there is nothing to draw with: better told before a long replay than after it."""
+    if find_spec("matplotlib") is None:
+        raise OperatorError("pictures need matplotlib: pip install 'segstream[plots]'")
+
+
 class Drawer:
     """Draws the pictures of one page. OperatorError where matplotlib is missing."""
 
     def __init__(self, period: Period) -> None:
-        try:
-            import matplotlib as mpl
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise OperatorError("pictures need matplotlib: pip install 'segstream[plots]'") from None
+        check_matplotlib()
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
         self._figure = Figure
         self._style = mpl.rc_context
         self._period = period

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,30 @@ def test_shares_of_users_add_up_to_the_whole(
     for other in others:
         first.tally.join(other.tally)
     assert asdict(first.tally) == asdict(whole.tally)
+    assert sum(part.users for part in parts) == whole.users
+
+
+def test_shares_of_a_recorded_log_keep_its_partitions(plan: Plan, untidy: Path, tmp_path: Path) -> None:
+    recorded = tmp_path / "recorded.jsonl"
+    entries = []
+    for offset, line in enumerate(untidy.read_text().splitlines()):
+        who = re.search(r'"(?:user|anonymous)_id":"([^"]*)"', line)
+        partition = len(who[1]) % 2 + 2 * (who[1] > "u-00002") if who else 0
+        time = 1_788_000_000_000 + 1_000 * offset
+        entries.append(
+            {"partition": partition, "offset": offset, "timestamp": time, "key": None, "value": line}
+        )
+    recorded.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries), encoding="utf-8")
+    whole = outcome(plan, recorded, SETTINGS[2])
+    parts = [
+        outcome(
+            plan, recorded, SETTINGS[2], mine=lambda user, partition, n=n: (len(user) + partition) % 2 == n
+        )
+        for n in range(2)
+    ]
+    together = sorted((change for part in parts for change in part.changes), key=lambda one: one.sort_key)
+    assert [change.value for change in together] == [change.value for change in whole.changes]
+    assert len(together) > 50
     assert sum(part.users for part in parts) == whole.users
 
 

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from stream.cli import main
 from stream.replay.history import History
 from stream.replay.outputs import moves, read_output
+from stream.reports import pictures
 from stream.reports.pictures import Drawer, Period
 from stream.reports.run import overlap_card
 from stream.simulate import Shop, simulate
@@ -209,11 +210,11 @@ def test_of_many_segments_the_largest_are_laid_over_each_other(folder: Path) -> 
 
 
 def test_without_matplotlib_the_fix_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    out = str(folder / "out.jsonl")
-    result = invoke("diff", out, out, "--report", str(folder / "none.html"))
-    assert result.exit_code == 3
-    assert "segstream[plots]" in result.stderr
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    for command in (["diff", "none", "none"], ["replay", "none", "--segments", str(folder / "old.yaml")]):
+        result = invoke(*command, "--report", str(folder / "none.html"))
+        assert result.exit_code == 3
+        assert "segstream[plots]" in result.stderr
 
 
 CHECK = """<script>addEventListener("load", () => {
