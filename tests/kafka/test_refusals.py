@@ -67,6 +67,17 @@ def test_changelog_trimmed(deployment: Deployment) -> None:
     refused(deployment.worker(), f"{topic}-0 begins at offset", "must be compacted, not deleted from")
 
 
+def test_changelog_lost_and_the_input_too_short_to_begin_again(deployment: Deployment) -> None:
+    topics = deployment.settings.topics
+    shutil.rmtree(deployment.state)
+    with KafkaAdminClient(bootstrap_servers=deployment.broker.address) as admin:
+        admin.delete_records({TopicPartition(topics.events, 0): 100})
+        admin.delete_topics([topics.state])
+    refused(deployment.worker(), "topics are missing", topics.state, "segstream topics --create")
+    deployment.create_topics()
+    refused(deployment.worker(), f"{topics.state}-0 holds no state", "Restore the topic", "another `app`")
+
+
 def test_something_else_writes_to_the_changelog(deployment: Deployment) -> None:
     with KafkaProducer(bootstrap_servers=deployment.broker.address) as producer:
         producer.send(deployment.settings.topics.state, b"who?", b"u:me", partition=0)

@@ -19,9 +19,6 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from stream.config import Settings
@@ -30,13 +27,14 @@ from stream.ingest import Ingest
 from stream.metrics import Metrics
 from stream.runtime.kafka import changelog, publish
 from stream.runtime.kafka.changelog import OutcomeUnknownError
+from stream.runtime.kafka.cluster import USUAL_LAG_SECONDS, Bounds, Cluster
 from stream.runtime.kafka.commit import Committer
 from stream.runtime.kafka.connection import aiokafka_options, group_options
 from stream.runtime.kafka.failures import kind_of, note_failure, read_failures
 from stream.runtime.kafka.gauges import set_gauges
 from stream.runtime.kafka.owned import Owned
 from stream.runtime.kafka.producers import Producers
-from stream.runtime.kafka.pulse import PausedError, Pulse
+from stream.runtime.kafka.pulse import Pulse
 from stream.runtime.kafka.raw import Fetched, SeenEnd
 from stream.runtime.kafka.repair import Repairer
 from stream.runtime.kafka.restore import Restored, Restorer, keep_private, open_rocks
@@ -61,8 +59,6 @@ _DRAIN_SECONDS = 15.0
 by then is not lost: the next start goes on from the log."""
 _FLUSH_SECONDS = 30.0
 """What the local stores took since then is read from the changelog again after a crash."""
-_MARK_SECONDS = 900.0
-"""A quarter of the changelog's compaction lag, where the broker does not tell it."""
 _MOST_LOSSES = 5
 _PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0)
 """Seconds between tries to restore while Kafka cannot be reached."""
@@ -106,9 +102,10 @@ class Worker:
         self._resumed = 0.0
         for kind, count in read_failures(Path(settings.state_dir)).items():
             self.metrics.failures.labels(kind).inc(count)
+        self._cluster = Cluster(self._options, settings, self._state_topic)
         self._repairer = Repairer(self._options, self._state_topic, passing)
         self._pulse = Pulse(group_options(settings)["session_timeout_ms"] / 1000)
-        self._mark_seconds = _MARK_SECONDS
+        self._mark_seconds = USUAL_LAG_SECONDS / 4
         self._committer: Committer | None = None
         self._losses = 0
         """Times that everything was let go since a round last came to its end."""
@@ -124,8 +121,8 @@ class Worker:
             raise OperatorError(
                 f"Kafka at {self.settings.kafka.brokers} cannot be reached: {error}"
             ) from error
-        self._partitions = await self._check_topics()
-        self._mark_seconds = await self._compaction_lag() / 4
+        self._partitions = await self._cluster.check_topics(self._producers.changelog)
+        self._mark_seconds = await self._cluster.compaction_lag() / 4
         self._rounds = Rounds(
             self._engine,
             self._ingest,
@@ -138,7 +135,7 @@ class Worker:
             lost=self._let_go,
         )
         self._rounds.start()
-        self._ticker = asyncio.create_task(self._tick())
+        self._ticker = asyncio.create_task(self._keep_ticking())
 
     async def stop(self) -> None:
         """Finishes the rounds unless the worker failed, then closes the stores. Takes no longer than its bounds."""
@@ -267,6 +264,7 @@ class Worker:
             except (KafkaError, OutcomeUnknownError) as error:
                 log.warning("the partitions cannot be restored yet: %r", error)
                 await self._producers.abandon()
+                self._close_stores()  # what was restored writes through them
             except StoreDamagedError as error:
                 log.warning("%s; it is restored from the changelog", error)
             await asyncio.sleep(next(pauses))
@@ -288,13 +286,13 @@ class Worker:
                 ),
                 passing=self._passing,
             )
-            begins, ends = await self._input_bounds(missing)
+            bounds = await self._cluster.input_bounds(missing)
             waiting = await restorer.restore(missing, self._producers.changelog)
             try:
                 while waiting:
                     restored = waiting[0]
                     number = restored.partition
-                    self._owned[number] = await self._take(restored, begins[number], ends[number])
+                    self._owned[number] = await self._take(restored, bounds[number])
                     read += waiting.pop(0).read
             finally:
                 for restored in waiting:
@@ -353,31 +351,31 @@ class Worker:
         """Partitions whose log has grown behind our back are restored like any other."""
         if not self._owned:
             return
-        consumer = await self._consumer()
-        try:
-            tps = {number: TopicPartition(self._state_topic, number) for number in self._owned}
-            ends = await consumer.end_offsets(list(tps.values()))
-        finally:
-            await consumer.stop()
-        for number, tp in tps.items():
-            if ends[tp] != self._owned[number].changelog.end:
+        for number, end in (await self._cluster.log_ends(self._owned)).items():
+            if end != self._owned[number].changelog.end:
                 self._owned.pop(number).store.close()
 
-    async def _take(self, restored: Restored, begin: int, end: int) -> Owned:
+    async def _take(self, restored: Restored, bounds: Bounds) -> Owned:
         """A restored partition becomes an owned one: its pending changes are published again, the engine opens it."""
         marker = restored.marker
         place = f"{self.settings.topics.events}-{restored.partition}"
         if marker is not None:
-            self._check_position(place, marker, begin, end)
+            self._check_position(place, marker, bounds)
             if restored.pending:
                 await self._publisher().changes([(restored.partition, restored.pending)])
+        elif bounds.begin > 0 and bounds.committed is not None:
+            raise OperatorError(
+                f"{self._state_topic}-{restored.partition} holds no state, but this group has read {place} up to "
+                f"{bounds.committed} and the input begins at {bounds.begin}: the state is lost and cannot be computed "
+                "again. Restore the topic, or start over under another `app` name"
+            )
         if restored.anchor is not None:
             restored.store.write({}, changelog.encode(restored.anchor))
         await self._passing(Waypoint.REPUBLISHED)
         state = self._engine.open(
             restored.store, marker.engine if marker else None, generation=self._generation
         )
-        position = marker.next_offset if marker else begin
+        position = marker.next_offset if marker else bounds.begin
         return Owned(
             restored.partition,
             restored.store,
@@ -388,7 +386,8 @@ class Worker:
             unflushed=True,
         )
 
-    def _check_position(self, place: str, marker: changelog.Marker, begin: int, end: int) -> None:
+    def _check_position(self, place: str, marker: changelog.Marker, bounds: Bounds) -> None:
+        begin, end, _ = bounds
         if marker.partitions != self._partitions:
             raise OperatorError(
                 f"the topic {self.settings.topics.events} had {marker.partitions} partitions and now has "
@@ -416,16 +415,18 @@ class Worker:
         answered = max((seen.instant for seen in self.ends.values()), default=0) / 1000
         return time.time() - max(answered, self._resumed)
 
+    async def _keep_ticking(self) -> None:
+        try:
+            await self._tick()
+        except Exception as error:  # noqa: BLE001  # reported by fail
+            await self.fail(error)
+
     async def _tick(self) -> None:
         """Lets the wall clock move time where nothing comes, and keeps the gauges."""
         gauges_at = flushed_at = time.monotonic()
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            try:
-                self._pulse.beat()
-            except PausedError as error:
-                await self.fail(error)
-                return
+            self._pulse.beat()
             if not self.ready or self._rounds is None:
                 continue
             self._tell_idle(self._rounds)
@@ -471,54 +472,3 @@ class Worker:
             if owned.unflushed:
                 owned.unflushed = False
                 owned.store.flush()
-
-    async def _consumer(self) -> AIOKafkaConsumer:
-        consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
-        await consumer.start()
-        return consumer
-
-    async def _input_bounds(self, numbers: list[int]) -> tuple[dict[int, int], dict[int, int]]:
-        consumer = await self._consumer()
-        try:
-            tps = [TopicPartition(self.settings.topics.events, number) for number in numbers]
-            begins = await consumer.beginning_offsets(tps)
-            ends = await consumer.end_offsets(tps)
-        finally:
-            await consumer.stop()
-        return {tp.partition: begins[tp] for tp in tps}, {tp.partition: ends[tp] for tp in tps}
-
-    async def _compaction_lag(self) -> float:
-        """Seconds for which the changelog's records are surely kept as they were written."""
-        admin = AIOKafkaAdminClient(**self._options)
-        try:
-            await admin.start()
-            resource = ConfigResource(ConfigResourceType.TOPIC, self._state_topic)
-            (response,) = await admin.describe_configs([resource])
-            entries = response.resources[0][4]
-            (lag,) = [int(entry[1]) for entry in entries if entry[0] == "min.compaction.lag.ms"]
-            return lag / 1000
-        except (KafkaError, ValueError) as error:  # a worker need not be allowed to look at topics
-            log.info("min.compaction.lag.ms of %s is not known: %r", self._state_topic, error)
-            return 4 * _MARK_SECONDS
-        finally:
-            await admin.close()
-
-    async def _check_topics(self) -> int:
-        """Partitions of the input, once all topics are there."""
-        cluster: Any = await self._producers.changelog.client.fetch_all_metadata()
-        topics = self.settings.topics
-        names = [topics.events, topics.changes, topics.members, topics.dead_letters, self._state_topic]
-        missing = [name for name in names if not cluster.partitions_for_topic(name)]
-        if missing:
-            raise OperatorError(
-                f"topics are missing, or may not be seen by this user: {', '.join(missing)}. Create them with "
-                "`segstream topics --create`, and see docs/security.md for permissions"
-            )
-        count = len(cluster.partitions_for_topic(topics.events))
-        logged = len(cluster.partitions_for_topic(self._state_topic))
-        if logged != count:
-            raise OperatorError(
-                f"{self._state_topic} has {logged} partitions and {topics.events} has {count}: they must be the same. "
-                "Start over under another `app` name, or restore the topic"
-            )
-        return count
