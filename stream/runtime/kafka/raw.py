@@ -47,6 +47,10 @@ class Fetched(list[RawRecord]):
     start: int
     next_offset: int
 
+    def __bool__(self) -> bool:
+        """Something was passed, were it only markers and aborted records of transactions."""
+        return self.next_offset > self.start
+
 
 class SeenEnd(NamedTuple):
     """At `instant` (epoch ms, wall clock of this machine) or later the partition ended at offset `end`."""
