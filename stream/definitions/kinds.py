@@ -8,6 +8,7 @@ moving numbers bends, and the engine knows its next change only for straight lin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -63,6 +64,7 @@ _FUNCTIONS = {
     "age": (1, 1),
     "time_in": (1, 1),
     "distance_km": (4, 4),
+    "version": (1, 1),
 }
 _ONLY_CONSTANTS = "a `half_life` feature can only be compared with a constant number"
 
@@ -237,6 +239,8 @@ class KindChecker:
             case "age" | "month":
                 self._date(call, kinds)
                 return NUMBER
+            case "version":
+                self._version(call, kinds[0])
             case "local_date":
                 return Kind("string")
         return NUMBER
@@ -362,6 +366,17 @@ class KindChecker:
                 self._problems.error(
                     expression.at, f"{what} needs numbers, but `{write(expression)}` is {kind}"
                 )
+
+    def _version(self, call: Call, kind: Kind) -> None:
+        argument = call.arguments[0]
+        if kind.name not in ("any", "string"):
+            written = write(argument)
+            hint = f"; write '{written}' in quotes" if kind.name == "number" and written[:1].isdigit() else ""
+            message = f"`version` needs a text like '2.10', but `{written}` is {kind}{hint}"
+            self._problems.error(call.at, message)
+        elif isinstance(argument, Constant) and not re.match(r"[vV]?[0-9]", str(argument.value)):
+            message = f"`{write(argument)}` is no version like '2.10', so nothing compares with it"
+            self._problems.warn(argument.at, message)
 
     def _date(self, call: Call, kinds: list[Kind]) -> None:
         if kinds[0].name not in ("any", "string"):

@@ -10,7 +10,7 @@ from stream.definitions.model import Ladder, Reference, Segment
 from stream.definitions.text import names as name_list
 from stream.definitions.text import write, write_sequence
 from stream.durations import format_duration
-from stream.engine import comparisons, conditions, places, shares, values
+from stream.engine import comparisons, conditions, places, shares, values, versions
 from stream.engine.actions import Policy
 from stream.engine.attachments import Attachment
 from stream.engine.conditions import Condition
@@ -356,6 +356,8 @@ class RuleCompiler:
                 return places.Age(operands[0], timezone, text)
             case "month":
                 return places.Month(operands[0], text)
+            case "version":
+                return versions.Version(operands[0], text)
             case "until_anniversary":
                 return places.UntilAnniversary(operands[0], timezone, text)
             case "distance_km":

@@ -28,6 +28,7 @@ from stream.engine.cells import to_number
 from stream.engine.comparisons import OPERATORS, comparable
 from stream.engine.places import LOCAL_TIME, distance_km, next_anniversary
 from stream.engine.values import NUMBERS
+from stream.engine.versions import order_of_version
 from stream.events import Event, read_field
 
 Ask = Callable[[Any], Any]
@@ -174,6 +175,8 @@ def _call(function: str, arguments: tuple[Expression, ...], scope: Scope) -> Ask
         return _until_anniversary(asks[0], ZoneInfo(scope.timezone))
     if function == "month":
         return _month(asks[0])
+    if function == "version":
+        return lambda event: order_of_version(asks[0](event))
     if function == "exists":
         return lambda event: asks[0](event) is not None
     if function == "coalesce":

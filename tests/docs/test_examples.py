@@ -20,7 +20,7 @@ PHRASES = ROOT / "docs" / "how-do-i-say.md"
 REFERENCE = ROOT / "docs" / "definitions.md"
 FUNCTIONS = (
     "min", "max", "abs", "coalesce", "exists", "local_hour", "local_weekday", "local_month", "local_date", "month",
-    "until_anniversary", "age", "time_in", "distance_km", "any", "all", "sum", "count",
+    "until_anniversary", "age", "time_in", "distance_km", "version", "any", "all", "sum", "count",
 )  # fmt: skip
 EXAMPLES = [example for reading in READINGS.values() for example in reading.examples]
 

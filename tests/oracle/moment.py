@@ -12,7 +12,7 @@ from tests.oracle import zones
 from tests.oracle.expressions import Node, evaluate
 from tests.oracle.language import Condition, Definitions, Do, Expr, Feature, Group, Seq
 from tests.oracle.selection import Event, keys, matches, read, trait
-from tests.oracle.values import UNKNOWN, all_, any_, as_verdict, at_least, is_number, not_
+from tests.oracle.values import UNKNOWN, all_, any_, as_verdict, as_version, at_least, is_number, not_
 
 EARTH_RADIUS_KM = 6371.0088
 
@@ -85,6 +85,8 @@ class Moment:
         values = [evaluate(arg, self) for arg in args]
         if function == "distance_km":
             return distance(*values) if all(map(is_number, values)) else UNKNOWN
+        if function == "version":
+            return as_version(values[0])
         birth = zones.as_date(values[0])
         if birth is None:
             return UNKNOWN

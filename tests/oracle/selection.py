@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from tests.oracle.expressions import Node, evaluate
 from tests.oracle.language import Selector
-from tests.oracle.values import UNKNOWN, all_, any_, as_verdict, is_number
+from tests.oracle.values import UNKNOWN, all_, any_, as_verdict, as_version, is_number
 from tests.oracle.zones import as_date, until_anniversary, wall
 
 TEXTS = frozenset(
@@ -90,6 +90,8 @@ class OfEvent:
     def call(self, function: str, args: tuple[Node, ...]) -> Any:
         if function in SHOWN:
             return SHOWN[function](wall(self.event.time, self.zone))
+        if function == "version":
+            return as_version(evaluate(args[0], self))
         if function in ("until_anniversary", "month"):
             born = as_date(evaluate(args[0], self))
             if born is None:

@@ -119,6 +119,7 @@ EVENTS: Raw = {
         "where": "until_anniversary('2000-03-29') <= 2d or until_anniversary(traits.birthday) == 0 "
         "or month(traits.birthday) == local_month()",
     },
+    "new": {"type": "*", "where": "version(size) >= version('2.9') or version(coupon) < version('v2')"},
     "dated": {"type": "*", "where": "local_date() >= '2026-03-29' or local_hour() == 2"},
 }
 PLAIN = ("view", "cart", "buy", "view", "cart", "buy", "big", "active")
@@ -491,6 +492,8 @@ def clocks(draw: Draw) -> Raw:
         "local_date() >= '2026-03-29'",
         "local_month() == month(traits.birthday)",
         "local_month() >= 4",
+        "version(traits.app) < version('2.10') or distance_km(traits.lat, traits.lon, 52, 13) < 100",
+        "version(traits.app) != version('2.9') and month(traits.birthday) > 2",
         "until_anniversary(traits.birthday) <= 1d",
         "until_anniversary(traits.birthday) == 0",
         "until_anniversary(traits.birthday) < f0",
@@ -737,7 +740,7 @@ def body(draw: Draw, number: int, shaped: int = 0) -> Raw:
             "category": draw.pick(CATEGORIES),
         }
         if shape & 8:
-            raw["props"]["size"] = draw.pick(["M", "L", 3])
+            raw["props"]["size"] = draw.pick(["M", "L", 3, "2.10", "2.9.1-b"])
     if shape & 16:
         raw["items"] = [
             {
@@ -765,6 +768,7 @@ def some_traits(draw: Draw, wanted: str) -> Raw:
         {"city": None},
         {"vip": True},
         {"vip": "yes"},
+        *({"app": app} for app in ("2.9", "v2.9.0 (12)", "2.10.1", "1.100000", "beta", 3)),
         {"size": {"eu": 41}},
         {"size": {"eu": 39, "us": 8}},
         {"size": None},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Any
 
 
@@ -26,6 +27,23 @@ def is_number(value: Any) -> bool:
 def as_verdict(value: Any) -> Any:
     """What is not true or false cannot be a verdict."""
     return value if value is True or value is False else UNKNOWN
+
+
+def as_version(value: Any) -> Any:
+    """The numbers in front of a text, three at most, as one number; unknown of anything else."""
+    if not isinstance(value, str):
+        return UNKNOWN
+    rest, numbers = value[1:] if value[:1] in ("v", "V") else value, []
+    while len(numbers) < 3 and (digits := "".join(takewhile("0123456789".__contains__, rest))):
+        numbers.append(int(digits))
+        rest = rest[len(digits) :]
+        if not rest.startswith("."):
+            break
+        rest = rest[1:]
+    if not numbers or max(numbers) >= 100_000:
+        return UNKNOWN
+    major, minor, patch = [*numbers, 0, 0][:3]
+    return (major * 100_000 + minor) * 100_000 + patch
 
 
 def not_(value: Any) -> Any:
