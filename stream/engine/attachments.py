@@ -77,10 +77,8 @@ class Attachment:
         """{count, quantity, value, items} of what is known, newest line first."""
         start = -FOREVER if self._since is None else last_time(self._since.state(profile, None))
         merged: dict[str, dict[str, Any]] = {}
-        for time, _, lines in reversed(profile.unit(self._collect.slot) or []):
-            if time < start:
-                break
-            for product, quantity, price, *details in lines:
+        for collected in self._collect.since(profile, start):
+            for product, quantity, price, *details in collected[2]:
                 line = merged.setdefault(product, {"product_id": product})
                 for name, value in zip(_DETAILS, details, strict=True):
                     if value is not None:
@@ -89,11 +87,10 @@ class Attachment:
                     line.setdefault("price", price)
                 line["quantity"] = line.get("quantity", 0) + quantity
         if self._remove is not None:
-            for time, _, lines in profile.unit(self._remove.slot) or []:
-                if time >= start:
-                    for product, quantity, *_ in lines:
-                        if product in merged:
-                            merged[product]["quantity"] -= quantity
+            for removal in self._remove.since(profile, start)[::-1]:
+                for product, quantity, *_ in removal[2]:
+                    if product in merged:
+                        merged[product]["quantity"] -= quantity
         items = [_ordered(line) for line in merged.values() if line["quantity"] > 0]
         value = sum(
             (to_micros(line["price"]) or 0) * (to_micros(line["quantity"]) or 0)

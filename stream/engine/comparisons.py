@@ -11,11 +11,11 @@ from collections.abc import Callable
 from math import ceil, floor, isfinite
 from typing import Any
 
-from stream.engine.conditions import NOBODY_KNOWS, NULL, Condition, Either, Explanation, Verdict
+from stream.engine.conditions import NEVER, NOBODY_KNOWS, NULL, Condition, Either, Explanation, Verdict
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.shares import Decay
 from stream.engine.unknowns import why_unknown
-from stream.engine.values import NUMBERS, Feature, Value
+from stream.engine.values import NUMBERS, Constant, Count, Feature, Value
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -126,9 +126,20 @@ class Comparison(Condition):
 class AtLeastCount(Comparison):
     """`count >= n` or `count > n` over a window that only loses events by waiting."""
 
-    __slots__ = ()
+    __slots__ = ("_count", "_least")
+
+    def __init__(self, operator_: str, count: Count, bound: Constant, text: str, duration: bool) -> None:
+        super().__init__(operator_, count, bound, text, duration)
+        self._count = count
+        number = bound.answer[0]
+        self._least = (
+            (floor(number) + 1 if operator_ == ">" else ceil(number)) if type(number) in NUMBERS else 0
+        )
+        """The smallest count for which it is true."""
 
     def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+        if self._least > 0 and self._count.stays_below(profile, key, self._least):
+            return NEVER
         verdict, until = self.test(profile, instant, key)
         return (True, until) if verdict is True else (False, until if verdict is None else FOREVER)
 

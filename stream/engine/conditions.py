@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.summaries import EVIDENCE, CellSummary, RecentSummary, last_time
@@ -26,9 +26,9 @@ from stream.engine.unknowns import history_of
 from stream.engine.values import Answer, Value, covered_from
 
 Verdict = tuple[bool | None, int]
-ALWAYS: Verdict = (True, FOREVER)
-NEVER: Verdict = (False, FOREVER)
-NOBODY_KNOWS: Verdict = (None, FOREVER)
+ALWAYS: Final[tuple[bool, int]] = (True, FOREVER)
+NEVER: Final[tuple[bool, int]] = (False, FOREVER)
+NOBODY_KNOWS: Final[Verdict] = (None, FOREVER)
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ from stream.engine.traits import leaves_of, write_traits
 from stream.errors import OperatorError
 from stream.events import CLOCK_ADVANCED, Event
 
-_SLICE: Final = 512
+_SLICE: Final = 256
 """Events applied before the profiles that they touched are encoded and dropped.
 
 A profile costs a few microseconds to decode and encode, and more if it was touched so long ago that it has left the

@@ -172,7 +172,7 @@ class Explainer:
                 rule.name, rule.kind, key, instant, list(zip(("when", "exit"), said, strict=False))
             )
             if key is not None:
-                held, due = (held or {}).get(key, (None, FOREVER))
+                held, due = (held or {}).get(key) or (None, FOREVER)
             one.armed = held is None
             if held is not None and held[MEMBER]:
                 one.member = True

@@ -28,7 +28,7 @@ from stream.events import Event
 from stream.identifiers import change_id
 
 # State of a rule in a profile: [seq, entries, instants of actionable entries, what is held].
-# Held is a membership, or with `for_each` a table key → [membership, due].
+# Held is a membership, or with `for_each` a table key → [membership, due], or key → None where both are nothing.
 SEQ: Final = 0
 ENTRIES: Final = 1
 ACTED: Final = 2
@@ -240,7 +240,7 @@ class SegmentRule(Rule):
             return bool(state[HELD][MEMBER])
         if key is not None:
             return self.is_open(profile, key)
-        return any(held is not None and held[MEMBER] for held, _ in state[HELD].values())
+        return bool(self.open_memberships(profile))
 
     def is_open(self, profile: Profile, key: str) -> bool:
         """Whether the membership of a key is open."""
@@ -283,13 +283,18 @@ class SegmentRule(Rule):
             return []
         if self.keys_of is None:
             return [(None, state[HELD])] if state[HELD][MEMBER] else []
-        return [(key, held) for key, (held, _) in state[HELD].items() if held is not None and held[MEMBER]]
+        return [
+            (key, one[0])
+            for key, one in state[HELD].items()
+            if one is not None and one[0] is not None and one[0][MEMBER]
+        ]
 
     def forget(self, profile: Profile, key: str) -> None:
         """The key made room for another: its instance waits to be dropped by the next evaluation."""
         state = profile.state(self.index)
         if state is not None and state[HELD] is not None and key in state[HELD]:
-            state[HELD][key][1] = EVICTED
+            one = state[HELD][key]
+            state[HELD][key] = [None if one is None else one[0], EVICTED]
 
     # --- the state machine -------------------------------------------------------------------------------------------
 
@@ -308,7 +313,7 @@ class SegmentRule(Rule):
         self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]
     ) -> bool:
         state = profile.state(self.index)
-        instances: dict[str, list[Any]] = {} if state is None or state[HELD] is None else state[HELD]
+        instances: dict[str, Any] = {} if state is None or state[HELD] is None else state[HELD]
         keys: set[str] = set()
         event = occasion.event
         everyone = self._refers or occasion.cause not in ("event", "late_event", "timer")
@@ -317,27 +322,35 @@ class SegmentRule(Rule):
             if occasion.matched & self._start_bits:
                 for key in self.keys_of(event):
                     if key not in instances and any(split.holds_key(profile, key) for split in self._splits):
-                        instances[key] = [None, FOREVER]
+                        instances[key] = None
             if occasion.matched:
                 keys.update(key for key in self.keys_of(event) if key in instances)
             if occasion.matched & self._user_bits or (self._reads_traits and event.traits):
                 everyone = True
         if everyone:
             keys.update(instances)
-        keys.update(key for key, instance in instances.items() if instance[1] <= instant)
+        else:
+            for key, instance in instances.items():
+                if instance is not None and instance[1] <= instant:
+                    keys.add(key)
         changed = False
         for key in sorted(keys):
-            held, due = instances[key]
+            instance = instances[key]
+            held, due = (None, FOREVER) if instance is None else (instance[0], instance[1])
             if due == EVICTED:
                 changed |= self._evict(profile, decisions, key, held)
                 del instances[key]
                 continue
             one_changed, held, due = self._run(profile, instant, occasion, decisions, key, held)
-            instances[key] = [held, due]
+            instances[key] = None if held is None and due == FOREVER else [held, due]
             changed |= one_changed
         if instances or state is not None:
             self.state(profile)[HELD] = instances
-        self.wake(profile, min((instance[1] for instance in instances.values()), default=FOREVER))
+        least = FOREVER
+        for instance in instances.values():
+            if instance is not None and instance[1] < least:
+                least = instance[1]
+        self.wake(profile, least)
         return changed
 
     def _evict(self, profile: Profile, decisions: list[Decision], key: str, held: list[Any] | None) -> bool:

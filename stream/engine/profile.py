@@ -6,7 +6,8 @@
     then        one MessagePack array
 
 Everything in a profile is plain lists, dicts and scalars. An event concerns few of a user's summaries and segments, so
-each of these is decoded when it is first asked for; what nobody asked for is written back as the bytes that it was.
+each of these is decoded when it is first asked for, and so is each key of a table; what nobody asked for is written
+back as the bytes that it was.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ HEADER: Final = 13
 Raw = msgspec.Raw
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+_decode_table = msgspec.msgpack.Decoder(dict[str, Raw]).decode
+_decode_list = msgspec.msgpack.Decoder(list[Raw]).decode
 _decode_outline = msgspec.msgpack.Decoder(
     tuple[int, int, bytes, Raw, Raw, dict[int, Raw], dict[int, Raw], dict[int, int], Any]
 ).decode
@@ -128,6 +131,22 @@ class Profile:
             state = self.units[slot] = _decode(state)
         return state
 
+    def table(self, slot: int) -> dict[str, Any] | None:
+        """State of a summary that is split by key, as `entry_of` reads it; None where nothing was added."""
+        table = self.units.get(slot)
+        if type(table) is Raw:
+            table = self.units[slot] = _decode_table(table)
+        found: dict[str, Any] | None = table
+        return found
+
+    def log(self, slot: int) -> list[Any] | None:
+        """State of a summary that is a list, as `item_of` reads it; None where nothing was added."""
+        log = self.units.get(slot)
+        if type(log) is Raw:
+            log = self.units[slot] = _decode_list(log)
+        found: list[Any] | None = log
+        return found
+
     def state(self, index: int) -> list[Any] | None:
         """State of a segment or ladder, None where nothing ever happened."""
         state = self.states.get(index)
@@ -153,6 +172,24 @@ class Profile:
         )
         self.size = HEADER + len(body)
         return b"".join((_VERSION, stamp, self.due.to_bytes(8, "big", signed=True), body))
+
+
+def entry_of(table: dict[str, Any], key: str) -> list[Any] | None:
+    """What a table holds of a key."""
+    entry = table.get(key)
+    if type(entry) is Raw:
+        entry = table[key] = _decode(entry)
+    found: list[Any] | None = entry
+    return found
+
+
+def item_of(log: list[Any], at: int) -> list[Any]:
+    """An item of a list."""
+    item = log[at]
+    if type(item) is Raw:
+        item = log[at] = _decode(item)
+    found: list[Any] = item
+    return found
 
 
 def blank_profile(user: str, covered: dict[int, int] | None = None) -> Profile:

@@ -285,8 +285,12 @@ class RuleCompiler:
             return comparisons.Silence(operator, one, other, text, duration, least)
         if isinstance(other, values.Feature) and isinstance(left, model.Constant):
             operator, one, other = MIRRORED[operator], other, one
-        counted = isinstance(one, values.Count) and one.only_falls() and isinstance(other, values.Constant)
-        if counted and operator in (">", ">="):
+        if (
+            isinstance(one, values.Count)
+            and isinstance(other, values.Constant)
+            and one.only_falls()
+            and operator in (">", ">=")
+        ):
             return comparisons.AtLeastCount(operator, one, other, text, duration)
         return comparisons.Comparison(operator, one, other, text, duration)
 

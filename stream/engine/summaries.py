@@ -17,8 +17,8 @@ from heapq import heappush, heappushpop, nsmallest
 from math import fsum
 from typing import Any, ClassVar, Final
 
-from stream.engine.cells import DISTINCT, LAST, MICRO, SUMS, TIMES, Cell, Shape, clip
-from stream.engine.profile import FOREVER, Profile
+from stream.engine.cells import DISTINCT, LAST, MICRO, SUMS, TIMES, Cell, N, Shape, clip
+from stream.engine.profile import FOREVER, Profile, entry_of, item_of
 from stream.engine.windows import EXACT, Window, insert
 from stream.events import Event, Reader
 from stream.identifiers import definition_hash
@@ -48,10 +48,10 @@ class Table:
 
     def put(self, profile: Profile, slot: int, key: str, event: Event) -> list[Any] | None:
         """The entry of a key with its activity up to date, made if need be; None if there is no room for it."""
-        entries: dict[str, list[Any]] | None = profile.unit(slot)
+        entries = profile.table(slot)
         if entries is None:
             entries = profile.units[slot] = {}
-        entry = entries.get(key)
+        entry = entry_of(entries, key)
         if entry is not None:
             if (event.time, event.id) > (entry[0], entry[1]):
                 entry[0], entry[1] = event.time, event.id
@@ -64,12 +64,13 @@ class Table:
         entry = entries[key] = [event.time, event.id, start, None]
         return entry
 
-    def _make_room(self, profile: Profile, entries: dict[str, list[Any]], newcomer: tuple[int, str]) -> bool:
+    def _make_room(self, profile: Profile, entries: dict[str, Any], newcomer: tuple[int, str]) -> bool:
         """Drops the key with the oldest activity, those with an open membership last; False if a newcomer is older."""
         profile.evicted += 1
         (_, *activity), victim = min(
-            ((any(rule.is_open(profile, key) for rule in self.rules), *entry[:2]), key)
-            for key, entry in entries.items()
+            ((any(rule.is_open(profile, key) for rule in self.rules), entry[0], entry[1]), key)
+            for key, entry in [(key, entry_of(entries, key)) for key in entries]
+            if entry is not None
         )
         if newcomer < tuple(activity):
             return False
@@ -113,22 +114,26 @@ class Summary:
         """The state of the user, or of a key; None if nothing was added."""
         if self.table is None:
             return profile.unit(self.slot)
-        entries = profile.unit(self.slot)
-        entry = None if entries is None else entries.get(key)
+        if key is None:
+            return None
+        entries = profile.table(self.slot)
+        entry = None if entries is None else entry_of(entries, key)
         return None if entry is None else entry[3]
 
     def holds_key(self, profile: Profile, key: str) -> bool:
         """Whether a key is kept."""
-        entries = profile.unit(self.slot)
+        entries = profile.table(self.slot)
         return entries is not None and key in entries
 
     def newest(self, profile: Profile, key: str) -> int:
         """Time of a key's newest event."""
-        return int(profile.unit(self.slot)[key][0])
+        entries = profile.table(self.slot)
+        entry = None if entries is None else entry_of(entries, key)
+        return -FOREVER if entry is None else int(entry[0])
 
     def keys(self, profile: Profile) -> list[str]:
         """The keys that are kept, in order."""
-        return sorted(profile.unit(self.slot) or ())
+        return sorted(profile.table(self.slot) or ())
 
 
 class Cells(Summary):
@@ -138,6 +143,10 @@ class Cells(Summary):
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
         """The cell of what counts at `instant` (None: nothing), and the next instant at which that may change."""
+        raise AssertionError("every summary of cells defines this")
+
+    def most(self, state: Any) -> int:
+        """How many events a state can count at most, at whatever instant."""
         raise AssertionError("every summary of cells defines this")
 
 
@@ -164,6 +173,9 @@ class CellSummary(Cells):
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
         return self.state(profile, key), FOREVER
+
+    def most(self, state: Any) -> int:
+        return int(state[N])
 
 
 class WindowSummary(Cells):
@@ -193,6 +205,9 @@ class WindowSummary(Cells):
 
     def covers(self, profile: Profile, event: Event, role: int) -> bool:
         return bool(event.time >= self.window.cut(profile.clock))
+
+    def most(self, state: Any) -> int:
+        return FOREVER if state[3] else len(state[0])
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
         state = self.state(profile, key)
@@ -261,6 +276,9 @@ class NewestSummary(Cells):
 
     def covers(self, profile: Profile, event: Event, role: int) -> bool:
         return bool(event.time >= self.window.cut(profile.clock))
+
+    def most(self, state: Any) -> int:
+        return len(state[0])
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
         """[n of values inside, oldest of their times, newest, their smallest hashes]."""
@@ -441,16 +459,31 @@ class LinesSummary(Summary):
         super().__init__(slot, None)
         self._lines_of = lines_of
 
-    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
-        if state is None:
-            state = []
-        at = len(state)
-        while at and (state[at - 1][0], state[at - 1][1]) > (event.time, event.id):
+    def add(self, profile: Profile, event: Event, role: int) -> None:
+        log = profile.log(self.slot)
+        if log is None:
+            log = profile.units[self.slot] = []
+        at = len(log)
+        while at and _is_later(item_of(log, at - 1), event):
             at -= 1
-        state.insert(at, [event.time, event.id, self._lines_of(event)])
-        if len(state) > self.CAPACITY:
-            del state[0]
-        return state
+        log.insert(at, [event.time, event.id, self._lines_of(event)])
+        if len(log) > self.CAPACITY:
+            del log[0]
+
+    def since(self, profile: Profile, start: int) -> list[list[Any]]:
+        """[time, id, lines] of the events that are not older than `start`, newest first."""
+        log = profile.log(self.slot) or []
+        found = []
+        for at in range(len(log) - 1, -1, -1):
+            item = item_of(log, at)
+            if item[0] < start:
+                break
+            found.append(item)
+        return found
+
+
+def _is_later(item: list[Any], event: Event) -> bool:
+    return bool((item[0], item[1]) > (event.time, event.id))
 
 
 def last_time(cell: Cell | None) -> int:

@@ -27,7 +27,7 @@ from stream.engine.cells import (
     N,
     estimate_distinct,
 )
-from stream.engine.profile import FOREVER, Profile
+from stream.engine.profile import FOREVER, Profile, entry_of
 from stream.engine.summaries import Cells, RecentSummary, Summary
 from stream.engine.windows import Between, Window
 
@@ -59,14 +59,14 @@ class Value:
 class Constant(Value):
     """A literal."""
 
-    __slots__ = ("_answer",)
+    __slots__ = ("answer",)
 
     def __init__(self, value: Any, text: str) -> None:
         super().__init__(text)
-        self._answer: Answer = (value, 0, FOREVER)
+        self.answer: Answer = (value, 0, FOREVER)
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        return self._answer
+        return self.answer
 
 
 # --- features --------------------------------------------------------------------------------------------------------
@@ -132,8 +132,8 @@ def covered_from(summary: Summary, profile: Profile, key: str | None) -> int:
     """The instant from which a summary has seen everything: -FOREVER if it always has."""
     start = profile.covered.get(summary.slot, -FOREVER)
     if summary.table is not None and key is not None:
-        entries = profile.unit(summary.slot)
-        entry = None if entries is None else entries.get(key)
+        entries = profile.table(summary.slot)
+        entry = None if entries is None else entry_of(entries, key)
         if entry is not None:
             start = max(start, entry[2])
     return start
@@ -153,6 +153,22 @@ class Count(Feature):
     def only_falls(self) -> bool:
         """Whether waiting never raises it: events leave the window, and none enters without coming."""
         return not isinstance(self._window, Between)
+
+    def stays_below(self, profile: Profile, key: str | None, bound: int) -> bool:
+        """Whether so few events are kept at all that no instant, and no want of history, counts `bound` of them."""
+        if profile.covered:
+            return False
+        summary = self.summary
+        if summary.table is None:
+            state = profile.unit(summary.slot)
+            return state is None or summary.most(state) < bound
+        if key is None:
+            return True
+        entries = profile.table(summary.slot)
+        entry = None if entries is None else entry_of(entries, key)
+        if entry is None:
+            return True
+        return entry[2] == -FOREVER and (entry[3] is None or summary.most(entry[3]) < bound)
 
     def floor(self, profile: Profile, instant: int, key: str | None) -> int | None:
         if self.missing_history(profile, instant, key) is None:
