@@ -12,9 +12,10 @@ LOGS := .cache/logs
 PYTEST_ARGS ?=
 JOBS ?= 2
 BENCH_ARGS ?=
+GUARD_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test site oracle fuzz lint format types imports unit logs real-logs compiled compile clean-compiled chaos bench broker docs env clean
+.PHONY: help demo test site oracle fuzz lint format types imports unit logs real-logs compiled compile clean-compiled chaos bench guard broker docs env clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +73,9 @@ chaos: $(DEV_STAMP) ## the long fault programme on a real broker, and its table 
 bench: $(DEV_STAMP) ## the benchmark of docs/performance.md (BENCH_ARGS="--part engine")
 	@mkdir -p $(BENCH_OUT)
 	$(BIN)/segstream bench --json $(BENCH_OUT)/bench.json $(BENCH_ARGS)
+
+guard: $(DEV_STAMP) ## whether the engine became slower than its committed figures, on any machine (GUARD_ARGS="--update")
+	$(BIN)/python benchmarks/guard.py $(GUARD_ARGS)
 
 broker: $(DEV_STAMP) ## a Kafka broker in the foreground, without containers (needs Java and Maven)
 	$(BIN)/python -m tests.kafka.broker --port 9092

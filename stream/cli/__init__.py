@@ -11,10 +11,12 @@ import sys
 import traceback
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
 import click
 
+from stream.compiled import describe_engine, is_outdated
 from stream.errors import DefinitionError, SegstreamError
 
 # Imported when called: no command waits for what another needs.
@@ -100,7 +102,23 @@ class Commands(click.Group):
             raise failure from error
 
 
+def _tell_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    """The version, and which engine runs: they differ in speed alone, but who measures wants to know."""
+    if not asked or ctx.resilient_parsing:
+        return
+    engine = "compiled of other sources than those beside it" if is_outdated() else describe_engine()
+    click.echo(f"segstream, version {version('segstream')} (engine: {engine})")
+    ctx.exit()
+
+
 @click.group(cls=Commands, context_settings={"max_content_width": 100})
-@click.version_option(package_name="segstream", prog_name="segstream")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """Turns a stream of user events into segment changes the moment they become true."""

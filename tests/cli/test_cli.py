@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from stream.cli import main
+from stream.compiled import describe_engine
 
 COMMANDS = main.list_commands(click.Context(main))
 
@@ -73,4 +75,4 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 def test_the_version_is_told() -> None:
     result = CliRunner().invoke(main, ["--version"])
-    assert result.output.startswith("segstream, version ")
+    assert result.output == f"segstream, version {version('segstream')} (engine: {describe_engine()})\n"
