@@ -120,7 +120,12 @@ def _diff(
                     rows.append(name)
                     descriptions[name] = before_rows[1][name]
             about = replace(
-                about, logs=[Path(log).name for log in files], rows=rows, descriptions=descriptions
+                about,
+                logs=[Path(log).name for log in files],
+                rows=rows,
+                descriptions=descriptions,
+                removed=frozenset(before_rows[0]) - frozenset(rows_of(news)[0]),
+                added=frozenset(rows_of(news)[0]) - frozenset(before_rows[0]),
             )
             sides = (" + ".join(names), " + ".join(against))
             period = period_of(outcome, (comparison.before, comparison.after), zone_of(news))

@@ -83,7 +83,7 @@ def sentences(name: str, row: RowDifference, before: RowHistory, after: RowHisto
     return said
 
 
-def short_sentence(name: str, row: RowDifference, before: RowHistory, after: RowHistory) -> str:
+def short_sentence(row: RowDifference, before: RowHistory, after: RowHistory) -> str:
     """The same for those in a hurry: what most of its memberships are concerned by."""
     old, new = before.entered, after.entered
     if old == new:
@@ -105,6 +105,9 @@ def short_sentence(name: str, row: RowDifference, before: RowHistory, after: Row
             shifts.append(f"{many} {text}, typically by {lasting(shift)}")
     if shifts:
         said += f"; of {'the others' if ':' in said else 'them'} " + ", and ".join(shifts)
+    carried = [field for field, count in row.details.items() if count >= _MANY * row.shared]
+    if carried:
+        said += f"; many carry another {_listed(carried)}"
     return said
 
 
@@ -193,7 +196,12 @@ def _verdict(comparison: Comparison, about: About, names: list[str], major: list
     items = []
     for name in major[:10]:
         before, after = (side.rows.get(name, RowHistory()) for side in (comparison.before, comparison.after))
-        said = short_sentence(name, comparison.rows[name], before, after)
+        if name in about.removed:
+            said = f"not defined any more, {counted(before.entered, 'entry', 'entries')} less"
+        elif name in about.added:
+            said = f"new, {counted(after.entered, 'entry', 'entries')}"
+        else:
+            said = short_sentence(comparison.rows[name], before, after)
         items.append(f"<li><strong>{link(name)}</strong>: {escape(said)}.</li>")
     if items:
         content.append(f"<ul>{''.join(items)}</ul>")

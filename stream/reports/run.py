@@ -34,6 +34,10 @@ class About:
     """Row → what its definition says of it."""
     edited: frozenset[str] | None = None
     """Rows whose definitions are not the same on both sides; None where nobody knows."""
+    removed: frozenset[str] = frozenset()
+    """Rows that are defined before only."""
+    added: frozenset[str] = frozenset()
+    """Rows that are defined after only."""
 
 
 def rows_of(definitions: Definitions) -> tuple[list[str], dict[str, str]]:

@@ -57,9 +57,23 @@ def test_nothing_differs(folder: Path) -> None:
 
 
 def test_a_renamed_segment_is_lost_and_gained(folder: Path) -> None:
-    result = diff("log.jsonl", "--segments", "old.yaml", "--against", "renamed.yaml")
+    result = diff(
+        "log.jsonl", "--segments", "old.yaml", "--against", "renamed.yaml", "--report", "report.html"
+    )
     assert result.exit_code == 1
     assert "left and abandoned change." in result.output
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "left</a></strong>: new, 2 entries." in page
+    assert "abandoned</a></strong>: not defined any more, 2 entries less." in page
+
+
+def test_what_entries_carry_is_told(folder: Path) -> None:
+    capped = DEFINITIONS.rstrip()[:-1] + ", actions: {cap: {n: 1, per: 1d}}, ttl: 1d}\n"
+    (folder / "new.yaml").write_text(capped, encoding="utf-8")
+    result = diff("log.jsonl", "--segments", "old.yaml", "--against", "new.yaml", "--report", "report.html")
+    assert result.exit_code == 1
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "as many entries as before (2); many carry another expires_at." in page
 
 
 def test_two_outputs(folder: Path) -> None:
