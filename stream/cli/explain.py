@@ -1,4 +1,4 @@
-"""`segstream explain`: why a user is in a segment, or is not, from a state directory."""
+"""`segstream explain`: why a user is in a segment, or is not, from a state directory or a running worker."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from stream.cli.options import INSTANT, config_option, load_definitions, read_settings, segments_option
+from stream.cli.profiles import NothingToExplainError, find_at_worker, find_in_folder
 from stream.durations import UNITS
 from stream.engine import Engine, Explained, Explainer, compile_plan
 from stream.engine.conditions import Explanation
 from stream.engine.explain import change_fields, to_fields
 from stream.engine.partition import definitions_of
 from stream.engine.records import plain
-from stream.errors import SegstreamError
 from stream.instants import format_instant
 
 _WIDE = 1_000
@@ -27,16 +27,11 @@ _WIDE = 1_000
 _SIGNS = {True: ("✔", "green"), False: ("✘", "red"), None: ("?", "yellow")}
 
 
-class NothingToExplainError(SegstreamError):
-    """The user, or the state, is not there."""
-
-    exit_code = 1
-
-
 @click.command()
 @click.argument("user")
 @click.argument("segment", required=False)
-@click.option("--state", required=True, metavar="DIR", help="What `replay --state` or a stopped worker left.")
+@click.option("--state", metavar="DIR", help="What `replay --state` or a worker left.")
+@click.option("--url", metavar="WORKER", help="A running worker that owns the user's partition.")
 @segments_option
 @config_option
 @click.option("--instance", metavar="KEY", help="One key of a segment with `for_each`.  [default: all kept]")
@@ -45,7 +40,8 @@ class NothingToExplainError(SegstreamError):
 def explain(
     user: str,
     segment: str | None,
-    state: str,
+    state: str | None,
+    url: str | None,
     segments: tuple[str, ...],
     config_file: str | None,
     instance: str | None,
@@ -54,21 +50,25 @@ def explain(
 ) -> None:
     """Explain why USER is in SEGMENT or is not: every condition with its verdict and values, and what comes next.
 
-    Without SEGMENT, all segments and ladders. The definitions must be those that the state was written under.
+    Without SEGMENT, all segments and ladders. The definitions must be those that the state was written under. A
+    worker whose pages ask for a token gets it from SEGSTREAM_HTTP_TOKEN.
 
     \b
     Example:
       segstream explain u42 cart_abandoned --state state --segments pack:retail
+      segstream explain u42 --url http://localhost:6066 --segments pack:retail
     """
     names = segments or (read_settings(config_file).definitions if config_file else ())
     if not names:
         raise click.UsageError("say which definitions: --segments FILE, or --segments pack:retail")
     plan = compile_plan(load_definitions(names))
-    raw, marker = _find(Path(state), user)
+    if (state is None) == (url is None):
+        raise click.UsageError("say where the user's state is: --state DIR or --url WORKER, one of them")
+    raw, marker = find_at_worker(url, user) if url else find_in_folder(Path(state or ""), user)
     if definitions_of(marker) != plan.hash:
         raise NothingToExplainError(
-            f"the state in {state} was written under other definitions ({definitions_of(marker)}) than those given "
-            f"({plan.hash}): give the files that it was written with, or replay the log under these"
+            f"the state in {state or url} was written under other definitions ({definitions_of(marker)}) than those "
+            f"given ({plan.hash}): give the files that it was written with, or replay the log under these"
         )
     explainer = Explainer(Engine(plan), user, raw, marker)
     at = explainer.now if at is None else at
@@ -82,32 +82,6 @@ def explain(
     else:
         console = Console(highlight=False)
         _print(user, at, found, console if console.is_terminal else Console(highlight=False, width=_WIDE))
-
-
-def _find(folder: Path, user: str) -> tuple[bytes, bytes]:
-    """A user's profile and the marker of the partition that holds it."""
-    from stream.state.rocks import RocksStore  # loads RocksDB
-
-    partitions = [folder] if _is_store(folder) else sorted(filter(_is_store, folder.glob("*")))
-    if not partitions:
-        raise NothingToExplainError(
-            f"{folder} holds no state: name what `segstream replay --state DIR` wrote, or a worker's state_dir"
-        )
-    users = 0
-    for place in partitions:
-        store = RocksStore(place, read_only=True)
-        try:
-            marker, raw = store.marker(), store.get_many([user])[0]
-            if marker is not None and raw is not None:
-                return raw, marker
-            users += sum(1 for _ in store.scan())
-        finally:
-            store.close()
-    raise NothingToExplainError(f"nobody called {user} is in {folder}, which holds {users:,} users")
-
-
-def _is_store(place: Path) -> bool:
-    return (place / "CURRENT").is_file()
 
 
 # --- for people ------------------------------------------------------------------------------------------------------

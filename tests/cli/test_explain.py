@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stream.cli import main
+from stream.cli.profiles import NothingToExplainError, find_at_worker
 
 DEFINITIONS = """
 version: 1
@@ -143,3 +144,21 @@ def test_it_runs_as_a_process(place: Path) -> None:
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"if nobody acts: exited 2026-11-22T09:30:00.000Z" in done.stdout
+
+
+@pytest.mark.parametrize("where", [[], ["--state", "here", "--url", "http://localhost:1"]])
+def test_it_is_told_where_to_look_once(where: list[str]) -> None:
+    result = CliRunner().invoke(main, ["explain", "ann", "--segments", "pack:retail", *where])
+    assert result.exit_code == 2
+    assert "--state DIR or --url WORKER, one of them" in result.stderr
+
+
+def test_a_worker_that_is_not_there_is_a_failure_and_a_strange_address_a_mistake() -> None:
+    command = ["explain", "ann", "--segments", "pack:retail", "--url"]
+    result = subprocess.run(
+        [sys.executable, "-m", "stream", *command, "http://127.0.0.1:1"], capture_output=True, check=False
+    )
+    assert result.returncode == 3
+    assert b"http://127.0.0.1:1 cannot be asked" in result.stderr
+    with pytest.raises(NothingToExplainError, match="expected an address like"):
+        find_at_worker("file:///etc", "ann")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -188,6 +189,44 @@ def test_bad_records_are_kept_and_nothing_stops(make: Make) -> None:
         assert headers["message"]
         assert headers["source_topic"].decode() == deployment.settings.topics.events
         assert headers["source_offset"].isdigit()
+
+
+def test_a_user_of_a_worker_is_explained_while_it_runs_and_when_it_has_stopped(make: Make) -> None:
+    deployment = make()
+    deployment.create_topics()
+    worker = deployment.worker(REAL, env={"SEGSTREAM_HTTP_TOKEN": "s3cret"})
+    worker.wait_ready()
+    deployment.produce([("ann/1", event("ann/1", "product_added", int(time.time() * 1000)), None)])
+    command = [
+        "explain",
+        "ann/1",
+        "cart_abandoned",
+        "--segments",
+        deployment.settings.definitions[0],
+        "--json",
+    ]
+
+    def explain(
+        *where: str, token: str = "s3cret", user: str = "ann/1"
+    ) -> subprocess.CompletedProcess[bytes]:
+        words = [sys.executable, "-m", "stream", *command, *where]
+        words[4] = user
+        variables = {**os.environ, "SEGSTREAM_HTTP_TOKEN": token}
+        return subprocess.run(words, cwd=ROOT, env=variables, capture_output=True, check=False, timeout=60)
+
+    url = f"http://127.0.0.1:{deployment.port}"
+    worker.wait(lambda: explain("--url", url).returncode == 0, "knowing of ann")
+    (told,) = json.loads(explain("--url", url).stdout)["segments"]
+    assert told["member"] is False
+    locked = explain("--url", url, token="")
+    assert locked.returncode == 3
+    assert b"SEGSTREAM_HTTP_TOKEN" in locked.stderr
+    nobody = explain("--url", url, user="nobody")
+    assert nobody.returncode == 1
+    assert b"nobody called nobody is in the partitions of this worker (0, 1, 2, 3)" in nobody.stderr
+    assert worker.terminate() == 0
+    (stopped,) = json.loads(explain("--state", str(deployment.state)).stdout)["segments"]
+    assert stopped["member"] is False
 
 
 def test_what_http_says(make: Make) -> None:

@@ -3,6 +3,7 @@
     /live      200 while it makes sense to leave the process alone
     /ready     200 while it serves all of its partitions; what it is doing otherwise
     /metrics   for Prometheus
+    /profile   ?user=ID: the user's state as the store has it, for `segstream explain --url`
 
 Probes carry no secrets, so the first two are answered to everybody; whatever else there is, also what is not there,
 only with the token, where one is set.
@@ -11,16 +12,19 @@ only with the token, where one is set.
 from __future__ import annotations
 
 import hmac
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from faust.web import Request, Response, View
 
 from stream.metrics import CONTENT_TYPE
+from stream.runtime.kafka.changelog import Anchor, decode
 
 if TYPE_CHECKING:
     from stream.runtime.kafka.faust_app import App
+    from stream.runtime.kafka.worker import Worker
 
 _OPEN = frozenset({"/live", "/ready"})
 
@@ -70,3 +74,20 @@ def serve(app: App) -> None:
             ),  # timers below the watermark
         }
         return self.json(state, status=200 if state["ready"] else 503)
+
+    @app.page("/profile")
+    async def profile(self: View, request: Request) -> Response:
+        status, answer = find_profile(worker, request.query.get("user", ""))
+        return self.json(answer, status=status)
+
+
+def find_profile(worker: Worker, user: str) -> tuple[int, dict[str, Any]]:
+    """Status and body of /profile. State and marker are of the same step; bytes are in base64."""
+    for number, owned in worker.owned.items():
+        raw, anchor = owned.store.get_many([user])[0], owned.store.marker()
+        engine = decode(anchor, Anchor).engine if anchor is not None else None
+        if raw is not None and engine is not None:
+            encoded = {"profile": b64encode(raw).decode(), "marker": b64encode(engine).decode()}
+            return 200, {"partition": number, **encoded}
+    owned_here = ", ".join(map(str, sorted(worker.owned))) or "none"
+    return 404, {"error": f"nobody called {user} is in the partitions of this worker ({owned_here})"}
