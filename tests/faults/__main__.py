@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from stream.runtime.kafka.waypoints import Waypoint
 from tests.faults import cases
+from tests.faults.redefined import redefined
 from tests.faults.shop import Shop, open_shop
 from tests.faults.stage import Stage
 from tests.faults.verdict import Verdict, table
@@ -39,6 +41,7 @@ ALL: dict[str, Case] = {
     "forced-together": cases.forced_together,
     "foreign-batches": partial(cases.foreign_batches, times=2),
     "compaction": cases.compaction,
+    "redefined": redefined,
     "clock-back": cases.clock_back,
     "disk-full": cases.disk_full,
 }
@@ -50,6 +53,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=ALL, help="these cases alone")
     parser.add_argument("--events", type=int, default=20_000, help="length of the log")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: the broker must not stay behind
     reason = missing()
     if reason is not None:
         print(f"no broker here: {reason}", file=sys.stderr)

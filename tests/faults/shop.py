@@ -56,7 +56,8 @@ class Shop:
     until: int
     """The instant up to which everything fires at the end."""
     changes: frozenset[bytes]
-    carts: frozenset[Found]
+    carts: frozenset[Found] | None
+    """What `cart_abandoned` must do; None where other definitions hold."""
     partitions: int
 
 
