@@ -35,3 +35,14 @@ def test_a_change_is_read_once_and_said_to_hold_from_the_next_start(tmp_path: Pa
     file.write_text(TEXT % 3)
     assert watch.look() == "loaded"
     assert [counted(result) for result in ("loaded", "pending", "failed")] == [1, 1, 2]
+
+
+def test_values_of_parameters_are_not_part_of_the_file_s_name(tmp_path: Path) -> None:
+    file = tmp_path / "segments.yaml"
+    text = "version: 1\nparameters: {least: {type: number, default: 3}}\n" + TEXT.partition("\n")[2]
+    file.write_text(text.replace("%d", "$least"))
+    named = f"{file}?least=5"
+    watch = DefinitionsWatch([named], compile_plan(load([named])).hash, Metrics())
+    assert watch.look() is None
+    file.write_text(text.replace("%d", "$least") + "\n")
+    assert watch.look() == "loaded"

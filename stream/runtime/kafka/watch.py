@@ -11,18 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stream.definitions import load
+from stream.definitions.parameters import split_name
 from stream.engine import compile_plan
-from stream.errors import DefinitionError
+from stream.errors import SegstreamError
 from stream.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 
 class DefinitionsWatch:
-    """The files of one worker. `hash_` is that of the definitions in force."""
+    """The files of one worker, with values for their parameters. `hash_` is that of the definitions in force."""
 
     def __init__(self, files: Sequence[str], hash_: str, metrics: Metrics) -> None:
-        self._files = [Path(file) for file in files]
+        self._files = list(files)
         self._hash = hash_
         self._metrics = metrics
         self._seen = self._signature()
@@ -40,7 +41,7 @@ class DefinitionsWatch:
     def _read(self) -> str:
         try:
             found = compile_plan(load(self._files)).hash
-        except DefinitionError as error:
+        except SegstreamError as error:
             log.error("the definition files have errors, a restart would fail:\n%s", error)
             return "failed"
         if found == self._hash:
@@ -57,7 +58,7 @@ class DefinitionsWatch:
         signature: list[tuple[int, int] | None] = []
         for file in self._files:
             try:
-                status = file.stat()
+                status = Path(split_name(file)[0]).stat()
                 signature.append((status.st_mtime_ns, status.st_size))
             except OSError:
                 signature.append(None)
