@@ -55,10 +55,9 @@ def iso8601(zone: tzinfo | None) -> Callable[[object], int]:
 
     def read(value: object) -> int:
         if type(value) is str:
-            try:
-                return HOURS[value[:14]] + SECONDS[value[14:20]] + MILLIS[value[20:]]
-            except KeyError:
-                pass  # another way of writing it, or no time at all
+            quick = _quick(value)
+            if quick is not None:
+                return quick
         else:
             raise ValueError(f"expected a time as text, like 2026-11-21T09:30:00Z, not {str(value)[:40]!r}")
         match = _ISO.fullmatch(value)
@@ -79,6 +78,25 @@ def iso8601(zone: tzinfo | None) -> Callable[[object], int]:
             raise ValueError(f"{value[:40]!r} is not a date and time that exists") from None
 
     return read
+
+
+def _quick(value: str) -> int | None:
+    """The instant of the ways that most machines write: milliseconds or none, Z or an offset. None of others."""
+    try:
+        if len(value) == 20 and value[19] == "Z":
+            return HOURS[value[:14]] + SECONDS[f"{value[14:19]}."]
+        return HOURS[value[:14]] + SECONDS[value[14:20]] + MILLIS[value[20:]]
+    except KeyError:
+        pass
+    if value[4:17:3] != "--T::" or not value.isascii():
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None or not 1973 < moment.year < 9000:
+        return None
+    return (moment - EPOCH) // _MILLISECOND
 
 
 def excel(zone: tzinfo | None) -> Callable[[object], int]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.ingest.transforms import TRANSFORMS
+from stream.instants import parse_instant
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,19 @@ from stream.ingest.transforms import TRANSFORMS
 )
 def test_transforms(name: str, value: Any, expected: Any) -> None:
     assert TRANSFORMS[name](value) == expected
+
+
+@given(
+    st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.timezones()),  # noqa: DTZ001
+    st.sampled_from(["auto", "seconds", "milliseconds", "microseconds"]),
+)
+def test_every_way_of_writing_a_time_is_the_same_time(moment: datetime, precision: str) -> None:
+    offset = moment.utcoffset()
+    assert offset is not None
+    moment = moment.astimezone(timezone(timedelta(minutes=offset // timedelta(minutes=1))))
+    text = moment.isoformat(timespec=precision)
+    for written in (text, text.replace("+00:00", "Z"), text.replace("T", " "), f"{text[:-6]} {text[-6:]}"):
+        assert TRANSFORMS["iso8601"](written) == parse_instant(text)
 
 
 @pytest.mark.parametrize(
