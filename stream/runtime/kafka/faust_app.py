@@ -30,7 +30,7 @@ from stream.runtime.kafka.connection import aiokafka_options, group_options
 from stream.runtime.kafka.http import guard, serve
 from stream.runtime.kafka.journal import quiet_libraries, set_up_logging
 from stream.runtime.kafka.sources import SourceStage
-from stream.runtime.kafka.transport import BatchSchema, BatchTransport
+from stream.runtime.kafka.transport import BUFFERED_BATCHES, BatchSchema, BatchTransport
 from stream.runtime.kafka.waypoints import Passing, nobody
 from stream.runtime.kafka.worker import Worker
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stream.start")
 
-_BUFFERED_BATCHES = 4
 _LEAVE_SECONDS = 5.0
 """How long Faust may take to leave the group once the worker has stopped, which has bounds of its own."""
 STOP_SECONDS = 25.0
@@ -132,7 +131,7 @@ def bare_app(settings: Settings, group: str, kind: type[AppT]) -> AppT:
         topic_allow_declare=False,
         table_standby_replicas=1,
         stream_wait_empty=False,
-        stream_buffer_maxsize=_BUFFERED_BATCHES,
+        stream_buffer_maxsize=BUFFERED_BATCHES,
         broker_max_poll_records=settings.batch.max_poll_records,
         consumer_max_fetch_size=settings.batch.fetch_bytes,
         broker_request_timeout=40.0,
