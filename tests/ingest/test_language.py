@@ -327,3 +327,32 @@ def test_whatever_is_written_is_compiled_or_refused_with_places(part: Any, recor
     for row in ({"list": [record], "a": record}, {"list": record}, record):
         with suppress(RecordError):
             assert isinstance(mapping.apply(row), list)
+
+
+def test_a_batch_hands_each_record_its_own_headers_and_agrees_with_single_records() -> None:
+    mapping = parse_mapping(
+        "event: {type: $headers.what, time: at, user_id: who.id, id: id, props: {n: who.n.0}}", "m.yaml"
+    )
+    ingest = Ingest(mapping)
+    values = [
+        b'{"at": 1795250000000, "who": {"id": "u", "n": [1]}, "id": "a"}',
+        b'{"at": 1795250000000, "who": "u", "id": "b"}',  # no object: nothing below it
+        b'{"at": 1795250000000, "who": {"id": 7, "n": 5}, "skipped": {"deep": [1, 2, {"x": "\xc3\xa4"}]}}',
+        b'{"at": 1, "who": {"id": "u"}}',
+        b"[1]",
+        b"{",
+    ]
+    origins = [SimpleNamespace(key=None, headers=[("what", b"t%d" % index)]) for index in range(len(values))]
+    rows = [(value, index, 9) for index, value in enumerate(values)]
+    events, errors = ingest.read_batch(rows, origins)
+    assert [(event.type, event.user, event.props, event.offset) for event in events] == [
+        ("t0", "u", {"n": 1}, 0),
+        ("t2", "7", None, 2),
+    ]
+    assert [(index, error.reason) for index, error in errors] == [
+        (1, "bad_user"),
+        (3, "bad_time"),
+        (4, "not_an_object"),
+        (5, "bad_json"),
+    ]
+    assert events[1] == ingest.read_all(values[2], offset=2, record_time=9, origin=origins[2])[0]

@@ -225,7 +225,7 @@ class Rounds:
 
     def _apply(self, owned: Owned, records: list[RawRecord], next_offset: int) -> None:
         draft, state = owned.draft, owned.state
-        events, errors = self._ingest.read_batch(map(_ROW, records))
+        events, errors = self._ingest.read_batch(map(_ROW, records), records)
         for index, error in errors:
             record = records[index]
             place = {"topic": self._topic, "partition": owned.number, "offset": record.offset}
