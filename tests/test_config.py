@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from stream.config import REFERENCE, Settings, describe, load_settings
+from stream.definitions import load
 from stream.errors import ConfigError
 from stream.packs import pack_names
 
@@ -134,6 +135,14 @@ def test_the_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
 def test_a_pack_that_comes_with_the_product_has_a_short_name(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, "definitions: ['pack:retail']"))
     assert Path(settings.definitions[0]).is_file()
+
+
+def test_a_definitions_file_may_be_named_with_parameters(tmp_path: Path) -> None:
+    names = "definitions: ['pack:retail?cart_wait=45m&purchase=paid|sold', 'shop.yaml?x=1']"
+    settings = load_settings(write(tmp_path, names))
+    assert settings.definitions[0].endswith("definitions.yaml?cart_wait=45m&purchase=paid|sold")
+    assert load([settings.definitions[0]]).selectors["buy"].types == ("paid", "sold")
+    assert settings.definitions[1] == str(tmp_path / "shop.yaml?x=1")
 
 
 def test_all_mistakes_are_reported_at_once_each_with_its_place(tmp_path: Path) -> None:
