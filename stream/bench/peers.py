@@ -20,7 +20,7 @@ import subprocess
 import sys
 import venv
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,7 @@ def measure_peers(
     whole = fill(brokers, f"{folder.name}-peers", log, folder)
     few = log[:FEW_EVENTS]
     short = whole if len(few) == len(log) else fill(brokers, f"{folder.name}-few", few, folder)
+    last = {len(log): last_events(log), len(few): last_events(few)}
     programs = {}
     for name in names:
         tell(f"preparing {PEERS[name].title}")
@@ -109,7 +110,7 @@ def measure_peers(
                 right[backlog.events] = _ours(brokers, f"{folder.name}-short-{turn}", folder)
             sample = _run_peer(peer, programs[name], backlog, f"{folder.name}-{name}-{turn}")
             told = _read(brokers, f"{folder.name}-{name}-{turn}-changes", folder, _plain)
-            difference = compare(right[backlog.events], told, peer, log[: backlog.events])
+            difference = compare(right[backlog.events], told, peer, last[backlog.events])
             theirs[name].append(
                 Sample(
                     sample.events,
@@ -134,14 +135,19 @@ def measure_peers(
         report.compare(worker, measurement)
 
 
-def compare(right: Told, told: Told, peer: Peer, log: Sequence[bytes]) -> dict[str, float]:
-    """How a peer's changes differ from ours; OperatorError where that cannot be explained."""
+def last_events(log: Iterable[bytes]) -> dict[str, int]:
+    """When each user's last event came that the job looks at."""
     last: dict[str, int] = {}
     for line in log:
         event = json.loads(line)
         if event["type"] in _WATCHED:
             last[event.get("user_id") or event["anonymous_id"]] = parse_instant(event["time"])
-    # Timers of the last half minute wait for an event of their own partition, in each program as it sees time.
+    return last
+
+
+def compare(right: Told, told: Told, peer: Peer, last: Mapping[str, int]) -> dict[str, float]:
+    """How a peer's changes differ from ours; OperatorError where that cannot be explained."""
+    # Timers of the very end wait for an event of their own partition, in each program as it sees time.
     end = max(last.values()) - 3_600_000
     right, told = (
         Counter({change: n for change, n in each.items() if change[3] < end}) for each in (right, told)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stream.bench.machine import ROOT
-from stream.bench.peers import JOB, PEERS, compare, orderly
+from stream.bench.peers import JOB, PEERS, compare, last_events, orderly
 from stream.definitions import load
 from stream.engine import compile_plan
 from stream.errors import OperatorError
@@ -22,6 +22,7 @@ from stream.runtime.embedded import EmbeddedRuntime
 from stream.simulate import Shop, simulate
 
 LOG = orderly(islice(simulate(Shop(users=150, days=14, rate=4)), 6_000))
+LAST = last_events(LOG)
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +81,10 @@ def test_the_job_by_hand_gives_what_our_definitions_give(job: Any) -> None:
 
 
 def test_what_an_engine_without_timers_never_tells_is_counted(job: Any) -> None:
-    figures = compare(right(), by_hand(job, timers=False), PEERS["quix"], LOG)
+    figures = compare(right(), by_hand(job, timers=False), PEERS["quix"], LAST)
     assert figures["never told for want of timers"] > 0
     with pytest.raises(OperatorError, match="stock Faust tells other changes than our worker"):
-        compare(right(), by_hand(job, timers=False), PEERS["stock-faust"], LOG)
+        compare(right(), by_hand(job, timers=False), PEERS["stock-faust"], LAST)
 
 
 def test_another_answer_is_no_comparison(job: Any) -> None:
@@ -94,4 +95,4 @@ def test_another_answer_is_no_comparison(job: Any) -> None:
         told - Counter([(user, segment, type_, at)]),
     ):
         with pytest.raises(OperatorError, match="cannot be compared: 1 of"):
-            compare(right(), wrong, PEERS["kafka-streams"], LOG)
+            compare(right(), wrong, PEERS["kafka-streams"], LAST)
