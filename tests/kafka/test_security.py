@@ -27,6 +27,9 @@ from tests.kafka.conftest import unavailable
 from tests.kafka.harness import REAL, ROOT, Deployment
 from tests.kafka.test_live import DEFINITIONS, event
 
+# A broker of its own, so it need not wait for the tests that share the other one.
+pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("secured")]
+
 PASSWORD = "correct-horse"
 TOKEN = "battery-staple"
 PAGE = ROOT / "docs" / "security.md"
