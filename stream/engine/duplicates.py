@@ -38,10 +38,6 @@ def remember(
     entry = (time + _TIME_OFFSET).to_bytes(8, "big") + hashed
     if not memory or memory[-ENTRY:] < entry:
         memory += entry
-        if len(memory) <= CAPACITY * ENTRY and memory[:8] >= (newest - window + _TIME_OFFSET).to_bytes(
-            8, "big"
-        ):
-            return memory
     else:
         at = len(memory)
         while at and memory[at - ENTRY : at] > entry:
