@@ -25,7 +25,7 @@ from stream.config import Settings
 from stream.errors import OperatorError
 from stream.ingest import Ingest
 from stream.metrics import Metrics
-from stream.runtime.kafka import changelog, publish
+from stream.runtime.kafka import changelog, publish, upkeep
 from stream.runtime.kafka.changelog import OutcomeUnknownError
 from stream.runtime.kafka.cluster import USUAL_LAG_SECONDS, Bounds, Cluster
 from stream.runtime.kafka.commit import Committer
@@ -429,46 +429,17 @@ class Worker:
             self._pulse.beat()
             if not self.ready or self._rounds is None:
                 continue
-            self._tell_idle(self._rounds)
-            self._remark(self._rounds)
+            topic = self.settings.topics.events
+            upkeep.tell_idle(self._rounds, self._owned, self.ends, topic, self.settings.time)
+            upkeep.mark(self._rounds, self._owned, self._mark_seconds)
             if time.monotonic() - gauges_at >= _GAUGE_SECONDS:
                 gauges_at = time.monotonic()
                 set_gauges(
                     *(self.metrics, self._owned, self.ends),
-                    topic=self.settings.topics.events,
+                    topic=topic,
                     folder=Path(self.settings.state_dir),
                     now=time.time(),
                 )
             if time.monotonic() - flushed_at >= _FLUSH_SECONDS:
                 flushed_at = time.monotonic()
-                self._flush()
-
-    def _tell_idle(self, rounds: Rounds) -> None:
-        times = self.settings.time
-        if times.idle_after is None:
-            return
-        behind = times.idle_after + times.idle_margin
-        for number, owned in self._owned.items():
-            seen = self.ends.get((self.settings.topics.events, number))
-            if seen is None or seen.end > owned.position:
-                continue
-            # The log says that a partition was idle only if the next record comes more than idle_after after the last.
-            # Records of long ago leave the watermark far behind: a short silence must not bring it to the present, nor
-            # does any before the first record.
-            last = owned.state.last_record_time
-            if last is not None and seen.instant - behind > last:
-                rounds.idle(number, seen.instant - behind - times.lateness)
-
-    def _remark(self, rounds: Rounds) -> None:
-        """A marker now and then: where it does not land as expected, somebody else has written to the changelog."""
-        late = time.monotonic() - self._mark_seconds
-        for number, owned in self._owned.items():
-            if owned.marked_at < late and not owned.draft:
-                rounds.remark(number)
-
-    def _flush(self) -> None:
-        """What a crash would have to restore stays small."""
-        for owned in self._owned.values():
-            if owned.unflushed:
-                owned.unflushed = False
-                owned.store.flush()
+                upkeep.flush(self._owned)
