@@ -129,12 +129,12 @@ class RocksStore:
             self._db.close()
             destroy(self._folder)
             return
-        if not self._read_only:
-            try:
+        try:
+            if not self._read_only:
                 self._db.flush()  # the write-ahead log being off
-            except Exception as error:  # noqa: BLE001  # rocksdict raises nothing finer
-                log.warning("%s; what is missing is restored from the changelog", self._unwritten(error))
-        self._db.close()
+            self._db.close()
+        except Exception as error:  # noqa: BLE001  # rocksdict raises nothing finer
+            log.warning("%s; what is missing is restored from the changelog", self._unwritten(error))
 
     def _check_end(self, last: bytes) -> None:
         """Raises if `items` ended because a block behind `last` cannot be read: it does not tell."""

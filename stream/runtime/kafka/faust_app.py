@@ -249,10 +249,14 @@ def execute(app: App) -> int:
     os.umask(0o077)  # the state is personal data: what is written here is for this user alone
     worker = app.Worker(override_logging=False, quiet=True, stdout=sys.stderr)
     worker.spinner = None
+    code: object = None
     try:
         worker.execute_from_commandline()
     except SystemExit as ended:
         code = ended.code
+    except BaseException:  # noqa: BLE001  # what crashed first is raised again, be it an agent that was cancelled
+        if app.failure is None:
+            raise
     if app.patience is not None:
         app.patience.cancel()
     failure = app.failure
