@@ -254,7 +254,7 @@ def execute(app: App) -> int:
         worker.execute_from_commandline()
     except SystemExit as ended:
         code = ended.code
-    except BaseException:  # noqa: BLE001  # what crashed first is raised again, be it an agent that was cancelled
+    except BaseException:  # what crashed first is raised again, be it an agent that was cancelled
         if app.failure is None:
             raise
     if app.patience is not None:
