@@ -73,7 +73,9 @@ class Stage:
         if own:
             folder = self.deployment.folder / own
             env |= {"SEGSTREAM_STATE_DIR": str(folder)}
-        env |= {"SEGSTREAM_HTTP_PORT": str(port := free_port())}
+        # Faust's assignor expects a static member that comes back at the address that it had.
+        port = free_port() if own else self.deployment.port
+        env |= {"SEGSTREAM_HTTP_PORT": str(port)}
         return self.deployment.worker(FAULTY, env, port=port)
 
     @contextmanager
