@@ -14,6 +14,7 @@ from typing import Any
 from stream.engine.conditions import NEVER, NOBODY_KNOWS, NULL, Condition, Either, Explanation, Verdict
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.shares import Decay
+from stream.engine.summaries import KeysOf
 from stream.engine.unknowns import why_unknown
 from stream.engine.values import NUMBERS, Constant, Count, Feature, Value
 
@@ -136,6 +137,12 @@ class AtLeastCount(Comparison):
             (floor(number) + 1 if operator_ == ">" else ceil(number)) if type(number) in NUMBERS else 0
         )
         """The smallest count for which it is true."""
+
+    def waits_for_key(self, profile: Profile, key: str, keys_of: KeysOf) -> bool:
+        table = self._count.summary.table
+        if table is None or table.keys_of is not keys_of or self._least <= 0:
+            return False
+        return self._count.stays_below(profile, key, self._least)
 
     def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
         if self._least > 0 and self._count.stays_below(profile, key, self._least):

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import EVIDENCE, CellSummary, RecentSummary, last_time
+from stream.engine.summaries import EVIDENCE, CellSummary, KeysOf, RecentSummary, last_time
 from stream.engine.unknowns import history_of
 from stream.engine.values import Answer, Value, covered_from
 
@@ -75,6 +75,10 @@ class Condition:
         """(whether it is true, the next instant at which that could be otherwise)."""
         verdict, until = self.test(profile, instant, key)
         return verdict is True, until
+
+    def waits_for_key(self, profile: Profile, key: str, keys_of: KeysOf) -> bool:
+        """Whether it is not true, and only events with this key, as `keys_of` tells them, can make it so."""
+        return False
 
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         """The same with everything that led to it."""
@@ -200,6 +204,9 @@ class All(Composite):
                 until = end
         return True, until
 
+    def waits_for_key(self, profile: Profile, key: str, keys_of: KeysOf) -> bool:
+        return any(operand.waits_for_key(profile, key, keys_of) for operand in self._operands)
+
 
 class Either(Composite):
     """True if one is, false if all are."""
@@ -231,6 +238,9 @@ class Either(Composite):
             if end < until:
                 until = end
         return False, until
+
+    def waits_for_key(self, profile: Profile, key: str, keys_of: KeysOf) -> bool:
+        return all(operand.waits_for_key(profile, key, keys_of) for operand in self._operands)
 
 
 class AtLeast(Composite):

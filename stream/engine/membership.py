@@ -28,7 +28,8 @@ from stream.events import Event
 from stream.identifiers import change_id
 
 # State of a rule in a profile: [seq, entries, instants of actionable entries, what is held].
-# Held is a membership, or with `for_each` a table key → [membership, due], or key → None where both are nothing.
+# Held is a membership, or with `for_each` a table key → [membership, due]; or, where both are nothing, key → None, and
+# key → False where nothing but events of the key itself can begin one (`Condition.waits_for_key`).
 SEQ: Final = 0
 ENTRIES: Final = 1
 ACTED: Final = 2
@@ -246,7 +247,9 @@ class SegmentRule(Rule):
         """Whether the membership of a key is open."""
         state = profile.state(self.index)
         instance = None if state is None or state[HELD] is None else state[HELD].get(key)
-        return instance is not None and instance[0] is not None and bool(instance[0][MEMBER])
+        if not instance:
+            return False
+        return instance[0] is not None and bool(instance[0][MEMBER])
 
     def is_quiet(self, blank: Profile, instant: int) -> bool:
         if self.keys_of is not None:
@@ -284,9 +287,7 @@ class SegmentRule(Rule):
         if self.keys_of is None:
             return [(None, state[HELD])] if state[HELD][MEMBER] else []
         return [
-            (key, one[0])
-            for key, one in state[HELD].items()
-            if one is not None and one[0] is not None and one[0][MEMBER]
+            (key, one[0]) for key, one in state[HELD].items() if one and one[0] is not None and one[0][MEMBER]
         ]
 
     def forget(self, profile: Profile, key: str) -> None:
@@ -294,7 +295,7 @@ class SegmentRule(Rule):
         state = profile.state(self.index)
         if state is not None and state[HELD] is not None and key in state[HELD]:
             one = state[HELD][key]
-            state[HELD][key] = [None if one is None else one[0], EVICTED]
+            state[HELD][key] = [one[0] if one else None, EVICTED]
 
     # --- the state machine -------------------------------------------------------------------------------------------
 
@@ -327,28 +328,34 @@ class SegmentRule(Rule):
                 keys.update(key for key in self.keys_of(event) if key in instances)
             if occasion.matched & self._user_bits or (self._reads_traits and event.traits):
                 everyone = True
-        if everyone:
+        if occasion.cause == "definition_change":
             keys.update(instances)
-        else:
-            for key, instance in instances.items():
-                if instance is not None and instance[1] <= instant:
+        for key, instance in instances.items():
+            if instance is None:
+                if everyone:
                     keys.add(key)
+            elif instance and (everyone or instance[1] <= instant):
+                keys.add(key)
         changed = False
         for key in sorted(keys):
             instance = instances[key]
-            held, due = (None, FOREVER) if instance is None else (instance[0], instance[1])
+            held, due = (instance[0], instance[1]) if instance else (None, FOREVER)
             if due == EVICTED:
                 changed |= self._evict(profile, decisions, key, held)
                 del instances[key]
                 continue
             one_changed, held, due = self._run(profile, instant, occasion, decisions, key, held)
-            instances[key] = None if held is None and due == FOREVER else [held, due]
+            if held is not None or due < FOREVER:
+                instances[key] = [held, due]
+            else:
+                assert self.keys_of is not None
+                instances[key] = False if self._when.waits_for_key(profile, key, self.keys_of) else None
             changed |= one_changed
         if instances or state is not None:
             self.state(profile)[HELD] = instances
         least = FOREVER
         for instance in instances.values():
-            if instance is not None and instance[1] < least:
+            if instance and instance[1] < least:
                 least = instance[1]
         self.wake(profile, least)
         return changed

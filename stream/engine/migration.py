@@ -91,9 +91,7 @@ def _drop_facts(state: list[Any], shape: str) -> None:
     """Events that were kept for the exit of the old definition mean nothing to the new one."""
     if state[HELD] is None or shape == "ladder":
         return
-    held = (
-        [state[HELD]] if shape == "segment" else [one[0] for one in state[HELD].values() if one is not None]
-    )
+    held = [state[HELD]] if shape == "segment" else [one[0] for one in state[HELD].values() if one]
     for one in held:
         if one is not None:
             one[FACTS] = None
@@ -129,8 +127,4 @@ def _open(state: list[Any], shape: str) -> list[tuple[str | None, str | None]]:
         return [] if held[0] is None else [(None, held[0])]
     if shape == "segment":
         return [(None, None)] if held[MEMBER] else []
-    return [
-        (key, None)
-        for key, one in sorted(held.items())
-        if one is not None and one[0] is not None and one[0][MEMBER]
-    ]
+    return [(key, None) for key, one in sorted(held.items()) if one and one[0] is not None and one[0][MEMBER]]

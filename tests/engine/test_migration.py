@@ -192,3 +192,50 @@ def test_an_older_definition_that_is_already_running_is_refused() -> None:
         shop.start(BASE, generation=running)
     shop.start(BASE)  # a worker that starts now means it: a rollback
     assert shop.partition.generation == 3
+
+
+LOOKED = """
+version: 1
+events:
+  view: {type: product_viewed}
+features:
+  looks: {count: view, by: category}
+  part: {share: view, by: category}
+segments:
+  prefers: {for_each: category, when: "looks >= 3 and part >= 0.4"}
+"""
+
+
+def instances(shop: Shop) -> dict[str, Any]:
+    """What the one segment holds of each key."""
+    profile = shop.partition.load(["u"])["u"]
+    state = profile.state(0)
+    assert state is not None
+    return dict(state[3])
+
+
+def test_a_key_that_waits_for_its_own_events_is_asked_again_when_the_definitions_change() -> None:
+    shop = Shop(LOOKED)
+    for n, category in enumerate("xxyyz"):
+        assert shop.send(n * HOUR, "product_viewed", props={"category": category}) == []
+    assert instances(shop) == {"x": False, "y": False, "z": False}
+    shop.start(LOOKED.replace("looks >= 3", "looks >= 2"))
+    found = shop.slices()
+    assert [(c["instance"], c["type"], c["cause"]) for c in found] == [
+        ("x", "entered", "definition_change"),
+        ("y", "entered", "definition_change"),
+    ]
+    assert [
+        found["instance"] for found in shop.send(6 * HOUR, "product_viewed", props={"category": "z"})
+    ] == ["x", "y"]
+    assert instances(shop)["z"] is None, "its share may rise by itself"
+
+
+def test_a_key_waits_for_its_own_events_only_where_the_count_is_by_the_same_field() -> None:
+    shop = Shop(LOOKED.replace("looks: {count: view, by: category}", "looks: {count: view}"))
+    shop.send(0, "product_viewed", props={"category": "x"})
+    assert instances(shop) == {"x": None}
+    shop.send(HOUR, "product_viewed", props={"category": "y"})
+    assert [
+        found["instance"] for found in shop.send(2 * HOUR, "product_viewed", props={"category": "x"})
+    ] == ["x"]
