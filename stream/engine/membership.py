@@ -462,7 +462,7 @@ class SegmentRule(Rule):
     ) -> bool:
         """Ends the membership if something does; True if so. `held` then waits to be armed."""
         exit_verdict, _ = self._ask_exit(profile, instant, key, held)
-        retracted = self._retracts(occasion, key, held, when, exit_verdict, anchor)
+        retracted, early = self._retracts(occasion, key, held, when, exit_verdict, anchor)
         expired = self._ttl is not None and instant >= held[SINCE] + self._ttl
         by_condition = when is False if self._exit is None else exit_verdict is True
         disqualified = self.index in occasion.redefined and when is False
@@ -485,10 +485,8 @@ class SegmentRule(Rule):
         decisions.append(decision)
         if retracted:
             decision.retracts = held[ENTRY_ID]
-            if (
-                not by_condition and when is True
-            ):  # only the anchor moved: the entry comes again when it is due
-                anchor = held[ANCHOR]
+            if early:
+                anchor = held[ANCHOR]  # so that the segment is armed: the entry comes again when it is due
         held[:] = [False, 0, 0, anchor, "", None, False]
         return True
 
@@ -500,18 +498,20 @@ class SegmentRule(Rule):
         when: bool | None,
         exit_verdict: bool | None,
         anchor: int | None,
-    ) -> bool:
+    ) -> tuple[bool, bool]:
+        """Whether a late event takes the entry back, and whether only for having come too early.
+
+        An exit that `min_dwell` held back was there before the late event, so it is not what the late event made.
+        """
         before = None if occasion.before is None else occasion.before.get((self.index, key))
         if before is None:
-            return False
+            return False, False
         when_before, exit_before, anchor_before = before
-        return (
-            (when is False and when_before is not False)
-            or (exit_verdict is True and exit_before is not True)
-            or (
-                anchor is not None and anchor_before is not None and anchor > max(anchor_before, held[ANCHOR])
-            )
+        ended = (when is False and when_before is not False) or (
+            exit_verdict is True and exit_before is not True
         )
+        moved = anchor is not None and anchor_before is not None and anchor > max(anchor_before, held[ANCHOR])
+        return ended or moved, moved and not ended
 
     def _member_due(
         self,

@@ -209,6 +209,16 @@ def test_a_moved_anchor_takes_the_entry_back_and_it_comes_again_when_due() -> No
     assert both[1:] == ["retracted @ 00:30 (late_event)", "entered @ 00:50 (timer)"]
 
 
+def test_an_exit_that_was_held_back_is_not_what_moved_the_anchor() -> None:
+    """The view was there before the late purchase, which only showed that the entry came too early."""
+    segment = "when: {seq: [{do: buy}, {then: buy, within: 1d}]}, exit: {do: view}, min_dwell: 3h"
+    assert story(segment, "buy 0", "buy 180", "view 185", "buy 60") == [
+        "entered @ 03:00",
+        "retracted @ 03:05 (late_event)",
+        "entered @ 03:05 (late_event)",
+    ]
+
+
 def test_a_late_event_that_moves_no_anchor_later_leaves_it() -> None:
     assert story(ABANDONED, "cart 10", "time 45", "cart 5") == ["entered @ 00:40 (timer)"]
 
