@@ -94,7 +94,9 @@ class RocksStore:
     def load(self, profiles: Mapping[bytes, bytes | None]) -> None:
         batch: Any = WriteBatch(raw_mode=True)
         put = batch.put
-        for key, profile in profiles.items():
+        # In the order of its keys RocksDB takes a batch in a fifth of the time, and Python waits for it meanwhile.
+        for key in sorted(profiles):
+            profile = profiles[key]
             if profile is None:
                 del batch[key]
             else:

@@ -8,9 +8,9 @@ one at a time, in C, and lets go of it: millions of records that live together k
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
@@ -18,9 +18,18 @@ from aiokafka.errors import CorruptRecordException
 
 from stream.runtime.kafka.raw import RawRecord
 
-Batch = Iterable[RawRecord]
-"""Records that one producer appended at once, less those that compaction has removed; can be gone through once. Kafka
-fetches batches whole: the first may begin before the position that was asked for."""
+
+class Batch(Protocol):
+    """Records that one producer appended at once, less those that compaction has removed; can be gone through once.
+
+    Kafka fetches batches whole: the first may begin before the position that was asked for.
+    """
+
+    @property
+    def base_offset(self) -> int:
+        """No record of the batch is before it."""
+
+    def __iter__(self) -> Iterator[RawRecord]: ...
 
 
 class _BatchResults(OrderedDict[TopicPartition, Any]):
