@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from stream.definitions import loads
-from stream.durations import parse_duration
+from stream.durations import DAY, parse_duration
 from stream.engine import compile_plan
 from stream.errors import DefinitionError
 from stream.packs import pack_names, pack_path
@@ -79,10 +78,29 @@ def neighbours(shown: str) -> list[str]:
     return [f"{number + step:g}", f"{number - step:g}"]
 
 
-@pytest.fixture
-def quick_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
-    """libyaml where it is at hand: the same nodes, ten times as fast. Hundreds of files are read."""
-    monkeypatch.setattr(yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+def test_what_counts_as_a_literal() -> None:
+    text = """parameters:
+  k2: {type: number, default: 5}
+
+# Since 7 days.
+features:
+  d10: {count: x, between: [90d, 30d]}
+segments:
+  s:
+    description: At least 3
+    when: "d10 >= $k2 and d10 / 2 < 0.5 and size != 'v 4'"
+"""
+    assert [literal.line for literal in literals(text)] == [
+        "d10: {count: x, between: [<90d>, 30d]}",
+        "d10: {count: x, between: [90d, <30d>]}",
+        """when: "d10 >= $k2 and d10 / <2> < 0.5 and size != 'v 4'\"""",
+        """when: "d10 >= $k2 and d10 / 2 < <0.5> and size != 'v 4'\"""",
+    ]
+    assert [neighbours(shown) for shown in ("90d", "2", "0.5")] == [
+        [f"{99 * DAY}ms", f"{81 * DAY}ms"],
+        ["3", "1"],
+        ["0.55", "0.45"],
+    ]
 
 
 @pytest.mark.usefixtures("quick_yaml")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from difflib import unified_diff
 
 import pytest
-import yaml
 
 from stream.definitions import Parameter, load, read_parameters
 from stream.durations import parse_duration
@@ -75,12 +74,6 @@ def others(parameter: Parameter) -> list[str]:
         step = 1 if number.is_integer() and number <= 20 else number / 10
         return [f"{number - step:g}", f"{number + step:g}"]
     return ["Asia/Seoul"] if parameter.name == "timezone" else ["something_else"]
-
-
-@pytest.fixture
-def quick_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
-    """libyaml where it is at hand: the same nodes, ten times as fast. Hundreds of files are read."""
-    monkeypatch.setattr(yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 @pytest.mark.usefixtures("quick_yaml")
