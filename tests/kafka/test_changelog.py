@@ -27,6 +27,7 @@ from stream.runtime.kafka.changelog import (
 )
 from stream.runtime.kafka.repair import Repairer
 from stream.runtime.kafka.restore import Restored, Restorer
+from stream.runtime.kafka.waypoints import Waypoint
 from stream.state import MemoryStore
 from tests.kafka.broker import Broker
 
@@ -120,6 +121,48 @@ def test_a_warm_restore_reads_from_its_marker_on(run: Run) -> None:
         assert warm.anchor is not None
         log.store.write({}, encode(warm.anchor))
         assert (await log.restore()).pending == [], "the store is written after they were published"
+
+    run(test)
+
+
+class Closing(MemoryStore):
+    """Says how often it was closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("place", [Waypoint.LOADED, Waypoint.CLAIMED])
+def test_a_restore_that_a_rebalance_cuts_short_leaves_nothing_behind(run: Run, place: Waypoint) -> None:
+    async def test(log: Log) -> None:
+        first = await log.restore(MemoryStore())
+        await append(first.changelog, {"ann": b"1"}, 10)
+        reached = asyncio.Event()
+
+        async def passing(waypoint: Waypoint) -> None:
+            if waypoint is place:
+                reached.set()
+                await asyncio.Event().wait()
+
+        store = Closing()
+        options = {"bootstrap_servers": log.address}
+        restorer = Restorer(options, log.topic, lambda _: store, passing=passing)
+        restoring = asyncio.create_task(restorer.restore([0], log.producer))
+        await reached.wait()
+        restoring.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await restoring
+        assert (store.closed, store.marker()) == (1, None)
+        again = await log.restore()
+        assert dict(log.store.scan()) == {"ann": b"1"}
+        assert (again.marker, again.pending) == (
+            Marker(first.changelog.log, 1, 10, 4, b"engine", PENDING),
+            PENDING,
+        )
+        # Who was cut short holds the partition if its claim stands in the log: nobody may go on below it.
+        assert again.changelog.epoch == first.changelog.epoch + (2 if place is Waypoint.CLAIMED else 1)
 
     run(test)
 
