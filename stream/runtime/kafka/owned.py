@@ -37,6 +37,8 @@ class Draft:
     """Segment of each membership that ended, and how long it lasted, in milliseconds."""
     triggered: list[int] = field(default_factory=list)
     """Record time of each change that a record brought about, for the latency."""
+    records: int = 0
+    """Input records that were stepped."""
     fired: list[int] = field(default_factory=list)
     """Due instants that fired, for the delay."""
     size: int = 0

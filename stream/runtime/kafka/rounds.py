@@ -30,7 +30,7 @@ from stream.metrics import Metrics
 from stream.runtime.kafka.changelog import OutcomeUnknownError, Pending
 from stream.runtime.kafka.commit import Committer
 from stream.runtime.kafka.journal import name_user
-from stream.runtime.kafka.owned import Arrived, Owned
+from stream.runtime.kafka.owned import Arrived, Draft, Owned
 from stream.runtime.kafka.publish import PublishError
 from stream.runtime.kafka.raw import Fetched, RawRecord
 from stream.state import StoreDamagedError
@@ -43,8 +43,9 @@ log = logging.getLogger(__name__)
 _SLICE = 512
 """Records stepped at once: the longest that the event loop waits for the engine."""
 _ROW = attrgetter("value", "offset", "timestamp")
-_TIMERS = 1000
-"""Users whose timers fire at once."""
+_TIMERS = 250
+"""Users whose timers fire at once, and about how many a round of a partition holds unless it holds more records: what
+happens now goes along with the next round, and must not wait for a hundred thousand timers of the same midnight."""
 _WAITING = 2
 """Batches that may wait for their step, per partition."""
 
@@ -194,7 +195,7 @@ class Rounds:
         try:
             if owned.arrived:
                 self._step(owned)
-            elif owned.more or owned.remark or owned.idle is not None:
+            elif owned.remark or owned.idle is not None or (owned.more and _has_room_for_timers(owned.draft)):
                 self._tick(owned)
             else:
                 return False
@@ -240,8 +241,9 @@ class Rounds:
                 break
             events = events[step.consumed :]
         owned.position = next_offset
+        draft.records += len(records)
         owned.more = _has_overdue(owned)
-        if owned.more:
+        if owned.more and _has_room_for_timers(draft):
             self._fire(owned, state.watermark, max(_TIMERS, len(records)))
 
     def _check_keys(self, owned: Owned, events: list[Event], records: list[RawRecord]) -> None:
@@ -326,6 +328,10 @@ class Rounds:
                     self.committing_since = None
             if not any(owned.draft for owned in self._owned.values()):
                 self._drained.set()
+
+
+def _has_room_for_timers(draft: Draft) -> bool:
+    return len(draft.fired) < max(_TIMERS, draft.records)
 
 
 def _has_overdue(owned: Owned) -> bool:
