@@ -37,6 +37,8 @@ from stream.state.rocks import Memory, RocksStore, destroy
 log = logging.getLogger(__name__)
 
 _FETCH_BYTES = 32 << 20
+_FETCH_WAIT_MS = 20
+"""At the log's end a fetch waits for more, and what is asked on the same connection, where the log ends, after it."""
 _TELL_SECONDS = 5.0
 _CLAIM_TRIES = 20
 _OPEN_TRIES = 100
@@ -114,6 +116,7 @@ class Restorer:
             **self._options,
             enable_auto_commit=False,
             auto_offset_reset="none",
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
             fetch_max_bytes=_FETCH_BYTES,
             max_partition_fetch_bytes=_FETCH_BYTES // 4,
         )
