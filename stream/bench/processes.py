@@ -1,14 +1,15 @@
 """Processes that are measured: their CPU time and memory, without any library.
 
-While one runs, its CPU time is read from /proc; at its end, `os.wait4` tells its largest resident size.
+While one runs, its CPU time and its largest resident size are read from /proc. (What `os.wait4` tells at its end is the
+largest of the process before it became the program, too: that of whoever started it.)
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class MeasuredProcess:
         self.name = Path(command[0]).name + " " + " ".join(command[1:3])
         self.log = log
         self.memory: int | None = None
-        """Largest resident size in bytes, known once it has ended."""
+        """Largest resident size in bytes, known once it was told to end."""
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(env), cwd=cwd
@@ -64,20 +65,24 @@ class MeasuredProcess:
 
     def stop(self) -> None:
         """Asks it to end, insists after a while, and keeps what the system says of it."""
-        if self._process.returncode is not None:
+        if self._process.poll() is not None:
             return
+        self.memory = self._largest()
         self._process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while True:
-            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
-            if pid:
-                break
-            if time.monotonic() > deadline:
-                self._process.kill()
-                deadline = float("inf")
-            time.sleep(0.02)
-        self._process.returncode = os.waitstatus_to_exitcode(status)
-        self.memory = usage.ru_maxrss * 1024
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _largest(self) -> int | None:
+        """Its largest resident size so far; None if it has just ended."""
+        try:
+            status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        return None if found is None else int(found[1]) * 1024
 
     def resident(self) -> int:
         """Bytes of memory that it holds now."""
