@@ -120,12 +120,13 @@ def test_parquet_without_pyarrow_names_the_fix(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("cut.jsonl.gz", gzip.compress(b'{"a":1}\n' * 1000)[:-20]),
-        ("damaged.jsonl.gz", gzip.compress(b'{"a":1}\n' * 1000)[:20] + b"\x00" * 40),
+        ("cut.jsonl.gz", gzip.compress(b'{"a":1}\n' * 1000, mtime=0)[:-20]),
+        ("damaged.jsonl.gz", gzip.compress(b'{"a":1}\n' * 1000, mtime=0)[:20] + b"\x00" * 40),
         ("damaged.jsonl.zst", zstandard.compress(b'{"a":1}\n')[:8] + b"\xff" * 20),
         ("empty.csv", b""),
         ("fake.parquet", b"PAR1 and no more"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_damaged_log_is_one_clear_error(tmp_path: Path, name: str, data: bytes) -> None:
     if name.endswith(".parquet"):
