@@ -41,7 +41,7 @@ imports: $(DEV_STAMP) ## the layers of the house
 	$(BIN)/lint-imports --cache-dir .cache/import-linter
 
 unit: $(DEV_STAMP) ## pytest in two processes (PYTEST_ARGS="-k ladder -x", JOBS=0 for one)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 site: $(DEV_STAMP) ## the documentation as a site in .cache/site, every link checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean

@@ -38,18 +38,6 @@ settings.register_profile("thorough", settings.get_profile("default"), max_examp
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "default"))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says what must stay in one process where several share the run: one broker serves all that need one."""
-    for item in items:
-        if item.get_closest_marker("xdist_group"):
-            continue
-        if "broker" in getattr(item, "fixturenames", ()) or item.get_closest_marker("broker"):
-            item.add_marker(pytest.mark.xdist_group("broker"))
-        elif item.path.name == "test_mutants.py":
-            item.add_marker(pytest.mark.xdist_group("mutants"))
-
-
 def lacking(reason: str) -> None:
     """Skips the test, or fails it where nothing may be skipped."""
     if IN_CI:

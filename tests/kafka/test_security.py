@@ -28,7 +28,7 @@ from tests.kafka.harness import REAL, ROOT, Deployment
 from tests.kafka.test_live import DEFINITIONS, event
 
 # A broker of its own, so it need not wait for the tests that share the other one.
-pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("secured")]
+pytestmark = pytest.mark.broker
 
 PASSWORD = "correct-horse"
 TOKEN = "battery-staple"
