@@ -111,6 +111,10 @@ class SourceStage:
                 await asyncio.sleep(pause)
             else:
                 break
+        log.info(
+            "sources: they go on at %s",
+            {f"{tp.topic}-{tp.partition}": at for tp, at in self.positions.items()},
+        )
         self.running = True
 
     async def _committed(self, wanted: Mapping[TP, TopicPartition]) -> dict[TP, int]:
