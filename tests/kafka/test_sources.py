@@ -16,7 +16,7 @@ from kafka import KafkaProducer
 
 from stream.cli import main
 from stream.config import load_settings
-from stream.durations import SECOND
+from stream.durations import HOUR, SECOND
 from stream.errors import ConfigError, DefinitionError
 from stream.instants import format_instant
 from stream.replay.partitioner import partition_of
@@ -42,7 +42,8 @@ event:
   id: id
 """
 INGEST = ("-m", "stream", "ingest", "--config")
-START = 1_750_000_000_000
+START = int(time.time()) * 1000 - HOUR
+"""Lately: once in five minutes the broker deletes what is older than the source topics keep."""
 USERS = 100
 
 Make = Callable[..., Deployment]
