@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Final
 
-SECOND = 1_000
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
-WEEK = 7 * DAY
+SECOND: Final = 1_000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+WEEK: Final = 7 * DAY
 
 UNITS = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _PATTERN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
@@ -41,9 +42,12 @@ def format_duration(milliseconds: int) -> str:
     >>> format_duration(1_800_000), format_duration(86_400_000), format_duration(0)
     ('30m', '1d', '0s')
     """
-    if milliseconds == 0:
-        return "0s"
-    for unit in ("d", "h", "m", "s"):
-        if milliseconds % UNITS[unit] == 0:
-            return f"{milliseconds // UNITS[unit]}{unit}"
-    return f"{milliseconds}ms"
+    if milliseconds % SECOND:
+        return f"{milliseconds}ms"
+    if milliseconds % MINUTE or milliseconds == 0:
+        return f"{milliseconds // SECOND}s"
+    if milliseconds % HOUR:
+        return f"{milliseconds // MINUTE}m"
+    if milliseconds % DAY:
+        return f"{milliseconds // HOUR}h"
+    return f"{milliseconds // DAY}d"

@@ -56,9 +56,10 @@ def change_id(segment: str, hash_: str, user: str, instance: str | None, seq: in
 def _uuid5(name: bytes) -> str:
     """`str(uuid.uuid5(NAMESPACE, name))` without building a UUID object: this runs once a change."""
     digest = sha1(_NAMESPACE_BYTES + name, usedforsecurity=False).digest()
-    number = int.from_bytes(digest[:16]) & ~(0xF000 << 64) & ~(0xC000 << 48) | 5 << 76 | 0x8000 << 48
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = digest.hex()
+    # RFC 9562, 5.5: the version stands in the first half of byte 6, the variant in the first two bits of byte 8.
+    variant = "89ab"[digest[8] >> 4 & 3]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 def _is_plain(value: Any) -> bool:

@@ -15,6 +15,8 @@ from stream import compiled
 from stream.compiled import PACKAGE, STAMP, checksums, describe_engine, is_compiled, is_outdated
 from tests.conftest import IN_CI
 
+BESIDE = {"stream.durations", "stream.identifiers", "stream.instants"}
+"""What it compiles besides the engine."""
 PLAIN = {f"stream.engine.{name}" for name in ("cost", "explain")}
 """What tools/compile_engine.py leaves as it is."""
 TESTED = os.environ.get("TESTED_ENGINE", "plain Python" if IN_CI else "")
@@ -24,14 +26,15 @@ def test_the_engine_under_test_is_the_one_that_is_meant() -> None:
     loaded = {
         name: str(module.__file__)
         for name, module in sys.modules.items()
-        if name.startswith("stream.engine.") and getattr(module, "__file__", None)
+        if (name.startswith("stream.engine.") or name in BESIDE) and getattr(module, "__file__", None)
     }
     assert "stream.engine.engine" in loaded
     meant = TESTED or describe_engine()
     plain = {name for name, file in loaded.items() if not file.endswith(EXTENSION_SUFFIXES[0])}
     assert plain == (loaded.keys() & PLAIN if meant == "compiled" else loaded.keys())
     assert describe_engine() == meant
-    assert {Path(file).parent for file in loaded.values()} == {Path(str(stream.engine.__file__)).parent}
+    engine = Path(str(stream.engine.__file__)).parent
+    assert {Path(file).parent for file in loaded.values()} == {engine, engine.parent}
     if TESTED == "compiled":
         assert ".cache" in PACKAGE.parts, "a copy, not the checkout"
 

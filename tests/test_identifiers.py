@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream.identifiers import _encode_sorted, _is_plain, canonical_json
+from stream.identifiers import _encode_sorted, _is_plain, canonical_json, change_id
 
 SAFE = 2**53 - 1
 SCALARS = st.none() | st.booleans() | st.integers(-SAFE, SAFE) | st.text(max_size=12)
@@ -55,3 +56,12 @@ def test_half_a_surrogate_pair_is_refused() -> None:
 @pytest.mark.parametrize(("integer", "double"), [(2**53, 2.0**53), (-(2**60), -(2.0**60)), (10**30, 1e30)])
 def test_an_integer_that_no_double_holds_is_written_as_the_nearest(integer: int, double: float) -> None:
     assert canonical_json([integer]) == rfc8785.dumps([double])
+
+
+@given(st.text(max_size=9), st.text(max_size=9), st.none() | st.text(max_size=9), st.integers(1))
+def test_the_id_of_a_change_is_the_uuid5_of_its_parts(
+    segment: str, user: str, instance: str | None, seq: int
+) -> None:
+    name = "\n".join([segment, "00ff", user, instance or "", str(seq)])
+    expected = str(uuid5(uuid5(NAMESPACE_URL, "urn:segstream"), name))
+    assert change_id(segment, "00ff", user, instance, seq) == expected
