@@ -148,10 +148,14 @@ class RocksStore:
 
     def _open(self) -> Rdict:
         try:
+            options = self._options()
+            # Unless told otherwise, rocksdict opens what is there with the options of last time and a cache of its own.
+            families = {"default": options}
             if self._read_only:
-                return Rdict(str(self._folder), self._options(), access_type=AccessType.read_only(False))
+                access = AccessType.read_only(False)
+                return Rdict(str(self._folder), options, families, access)
             self._folder.mkdir(parents=True, exist_ok=True)
-            return Rdict(str(self._folder), self._options())
+            return Rdict(str(self._folder), options, families)
         except Exception as error:
             told = str(error)
             if "While lock file" in told or "lock hold by" in told:

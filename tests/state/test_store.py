@@ -170,6 +170,20 @@ def test_all_stores_together_stay_within_their_memory(tmp_path: Path) -> None:
         store.close()
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_store_that_is_opened_again_reads_through_the_shared_cache(tmp_path: Path, read_only: bool) -> None:
+    store = RocksStore(tmp_path / "0")
+    users = [f"u{n}" for n in range(5000)]
+    store.write({user: user.encode() * 100 for user in users}, b"m")
+    store.close()
+    memory = Memory(16 << 20)
+    store = RocksStore(tmp_path / "0", memory, read_only=read_only)
+    before = memory.cache.get_usage()
+    store.get_many(users)
+    assert memory.cache.get_usage() > before + (1 << 20)
+    store.close()
+
+
 WRITES_BEYOND_ITS_LIMIT = """
 import os, resource, sys, time
 from pathlib import Path
