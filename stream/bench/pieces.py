@@ -1,9 +1,8 @@
-"""Single stages in this process: decoding, mapping, each aggregate and condition, growth, profiles and their store."""
+"""Single stages in this process: decoding, each aggregate and condition, growth, profiles and their store."""
 
 from __future__ import annotations
 
 import gc
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from stream.definitions import loads
 from stream.engine import Engine, Plan, TimeSettings, compile_plan
 from stream.engine.profile import decode_profile
 from stream.events import Event
-from stream.ingest import Ingest, load_mapping
+from stream.ingest import Ingest
 from stream.runtime.embedded import EmbeddedRuntime
 from stream.state import MemoryStore
 from stream.state.rocks import Memory, RocksStore
@@ -73,35 +72,6 @@ def measure_decode(lines: Sequence[bytes], plans: dict[str, Plan], repeat: int) 
                     for start in range(0, len(lines), size)
                 ],
             )
-
-
-def measure_mapping(count: int, repeat: int) -> Iterator[Measurement]:
-    """From rows of another shape to canonical events."""
-    random = Random(1)
-    kinds = ("view", "addtocart", "transaction")
-    rows = [
-        json.dumps(
-            {
-                "timestamp": 1_433_221_332_117 + 250 * number,
-                "visitorid": random.randrange(50_000),
-                "event": kinds[number % 3],
-                "itemid": random.randrange(10_000),
-                "transactionid": number if number % 3 == 2 else "",
-            }
-        ).encode()
-        for number in range(count)
-    ]
-    read = Ingest(load_mapping("retailrocket")).read_batch
-    yield _timed(
-        "mapping, retailrocket",
-        repeat,
-        count,
-        lambda: [
-            len(read([(row, start + at, 0) for at, row in enumerate(rows[start : start + 500])])[0])
-            for start in range(0, count, 500)
-        ],
-        note="JSON, mapping and checks",
-    )
 
 
 def measure_kinds(lines: Sequence[bytes], repeat: int) -> Iterator[Measurement]:

@@ -14,11 +14,11 @@ from stream.bench.backlog import fill, local_broker, measure_changelog, run_work
 from stream.bench.engine import measure_engine
 from stream.bench.live import measure_latency, measure_million
 from stream.bench.machine import describe_machine
+from stream.bench.mappings import measure_mapping
 from stream.bench.peers import JOB, PEERS, measure_peers
 from stream.bench.pieces import (
     measure_decode,
     measure_kinds,
-    measure_mapping,
     measure_segments,
     measure_state,
     measure_users,
@@ -66,7 +66,7 @@ def _decode(job: Job) -> None:
 
 
 def _mapping(job: Job) -> None:
-    job.add(measure_mapping(len(job.lines), job.repeat))
+    job.add(measure_mapping(job.lines, job.repeat))
 
 
 def _engine(job: Job) -> None:

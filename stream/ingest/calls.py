@@ -8,9 +8,11 @@ from uuid import uuid5
 
 from stream.errors import RecordError
 from stream.identifiers import NAMESPACE
+from stream.ingest.instants import HOURS, LARGEST_PLAIN, RESTS, SECONDS, read_instant, received_or
 from stream.ingest.numbers import number_or_same, product
 from stream.ingest.origin import read_header, read_key
 from stream.ingest.transforms import Transform, text, text_or_same
+from stream.instants import SMALLEST_EPOCH_MS
 
 MAX_EVENTS = 10_000
 """Events of one record: more is an attack, or a file that was sent as one record."""
@@ -127,5 +129,12 @@ CALLS: Mapping[str, Any] = {
     "NONE_FITS": _none_fits,
     "TOO_MANY": _too_many,
     "DECODE": _decode,
+    "HOURS": HOURS,
+    "SECONDS": SECONDS,
+    "RESTS": RESTS,
+    "INSTANT": read_instant,
+    "RECEIVED": received_or,
+    "FIRST_INSTANT": SMALLEST_EPOCH_MS,
+    "LAST_INSTANT": LARGEST_PLAIN,
 }
 """Name → what it stands for."""

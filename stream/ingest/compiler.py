@@ -13,6 +13,11 @@ Names and constants of the mapping get into the text by `repr` or as names of th
 
 A *scope* is what paths start from: the record, or the item of a loop. An object that several paths step through is
 looked up once per scope, at its beginning.
+
+There are three functions of a mapping: of any row; of structs that hold just what is read of a JSON record (`Shape`);
+and, for readers that have a batch to read, of such structs → finished events, without the row in between. That last one
+knows which fields of an event anybody reads, and leaves the others out where making them could not have failed:
+whether a record is readable does not depend on who reads it.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from stream.events import Event
 from stream.ingest.calls import CALLS, MAX_EVENTS, Memo
 from stream.ingest.parts import (
     ABSENT,
@@ -46,6 +52,7 @@ from stream.ingest.parts import (
 )
 from stream.ingest.paths import Path, Step
 from stream.ingest.shape import Shape
+from stream.ingest.times import Iso8601
 from stream.ingest.transforms import OF_TEXT, Transform
 
 TEXTS = frozenset({"id", "user_id", "anonymous_id", "session_id", "order_id", "product_id"})
@@ -54,6 +61,9 @@ NUMBERS = frozenset({"value", "price", "quantity", "lat", "lon"})
 """Fields whose digits in text become numbers: a table has nothing but text."""
 
 Apply = Callable[..., list[dict[str, Any]]]
+MakeEvents = Callable[[msgspec.Struct, Any, int | None, int], list[Event] | None]
+"""(what `decode` gave, origin, timestamp, offset) → events, ready for the engine; None where one of them needs another
+look, if only because it has no id."""
 
 
 class Compiled(NamedTuple):
@@ -82,6 +92,28 @@ def compile_body(
     return Compiled(apply, _Writer(shape).function(body, ()), msgspec.json.Decoder(shape.root).decode)
 
 
+def compile_events(
+    body: Body, event_type: type[Event]
+) -> tuple[Callable[[bytes], msgspec.Struct], MakeEvents] | None:
+    """A mapping as a decoder of JSON objects and a function that makes events of what it gives.
+
+    None where events are not to be made without their rows: nothing gives them an id, or the record's shape is unknown.
+    """
+    if not all("id" in dict(event.entries) for event in _templates(body)):
+        return None
+    general = _Writer(None, event_type)
+    general.function(body, ())
+    if not general.read or () in general.read:
+        return None
+    shape = Shape(general.read)
+    return msgspec.json.Decoder(shape.root).decode, _Writer(shape, event_type).function(body, ())
+
+
+def _templates(body: Body) -> list[Build]:
+    inner = [template for case in body.cases for template in _templates(case)]
+    return inner if body.event is None else [body.event, *inner]
+
+
 class _Scope:
     """Where paths start; `lines` is the place at its beginning where what it looks up once is written."""
 
@@ -103,16 +135,17 @@ class _Scope:
 
 
 class _Writer:
-    def __init__(self, shape: Shape | None) -> None:
+    def __init__(self, shape: Shape | None, event_type: type[Event] | None = None) -> None:
         self.read: set[tuple[Step, ...]] = set()
         """Where in the record something is read."""
         self._shape = shape
+        self._event_type = event_type
         self._names: dict[str, Any] = dict(CALLS)
         self._lines: list[Any] = []
         self._indent = 1
         self._count = 0
 
-    def function(self, body: Body, decode: Iterable[tuple[str, tuple[Transform, ...]]]) -> Apply:
+    def function(self, body: Body, decode: Iterable[tuple[str, tuple[Transform, ...]]]) -> Any:
         self._put("out = []")
         decode = tuple(decode)
         if decode:
@@ -121,10 +154,10 @@ class _Writer:
         scope = self._open("row", None, None)
         self._body(body, scope, "return out")
         self._put("return out")
-        source = "def apply(row, origin=None, timestamp=None):\n" + "".join(_flat(self._lines))
+        offset = "" if self._event_type is None else ", offset=-1"
+        source = f"def apply(row, origin=None, timestamp=None{offset}):\n" + "".join(_flat(self._lines))
         exec(compile(source, "<mapping>", "exec"), self._names)
-        apply: Apply = self._names["apply"]
-        return apply
+        return self._names["apply"]
 
     # text
 
@@ -296,7 +329,13 @@ class _Writer:
 
     def _change(self, value: str, field: Field, scope: _Scope, message: str) -> None:
         """Transforms, clock and table of a field."""
-        if field.transforms:
+        if len(field.transforms) == 1 and isinstance(field.transforms[0], Iso8601):
+            self._put(f"if {value} is not None:")
+            self._put(f" try: {value} = HOURS[{value}[:14]] + SECONDS[{value}[14:19]] + RESTS[{value}[19:]]")
+            self._put(" except (KeyError, TypeError):")
+            self._put(f"  try: {value} = {self._name('t', field.transforms[0])}({value})")
+            self._refuse(field.reason, message, indent=2)
+        elif field.transforms:
             self._put(f"if {value} is not None:")
             self._put(" try:")
             for index, transform in enumerate(field.transforms):
@@ -325,8 +364,10 @@ class _Writer:
             f" except TypeError: raise ERROR({field.reason!r}, {message} + 'times need `as:` here') from None"
         )
 
-    def _refuse(self, reason: str, message: str) -> None:
-        self._put(f" except ValueError as error: raise ERROR({reason!r}, {message} + str(error)) from None")
+    def _refuse(self, reason: str, message: str, indent: int = 1) -> None:
+        self._put(
+            f"{' ' * indent}except ValueError as error: raise ERROR({reason!r}, {message} + str(error)) from None"
+        )
 
     def _choose(self, part: Choose, scope: _Scope) -> str:
         value = self._new("v")
@@ -358,6 +399,41 @@ class _Writer:
             else:
                 self._put(f" {value}[{name!r}] = {inner}")
         return value
+
+    def _event(self, template: Build, scope: _Scope, made: type[Event]) -> None:
+        """Appends the event, checked as ingest checks every event; returns None if there is anything to say of it."""
+        unread = {field.name for field in msgspec.structs.fields(made) if field.encode_name != field.name}
+        values = dict.fromkeys(made.__struct_fields__, "None")
+        for name, each in template.entries:
+            if name in unread and _never_fails(each):
+                continue
+            value = values[name] = self._own(self._part(each, scope))
+            if name in TEXTS:
+                self._put(f"if {value} is not None and type({value}) is not str: {value} = TEXT({value})")
+            elif name in NUMBERS:
+                self._put(f"if type({value}) is str: {value} = NUMBER({value})")
+        time, received = values["time"], values["received_at"]
+        user = self._new("v")
+        self._put(f"{user} = {values['user_id']}")
+        self._put(f"if {user} is None: {user} = {values['anonymous_id']}")
+        self._put(f"if type({time}) is not int: {time} = INSTANT({time})")
+        texts = " and ".join(
+            f"type({text}) is str and {text}" for text in (values["type"], values["id"], user)
+        )
+        self._put(f"if not (FIRST_INSTANT <= {time} <= LAST_INSTANT and {texts}): return None")
+        values |= {
+            "user": user,
+            "record_time": f"RECEIVED({received}, {time}) if timestamp is None else timestamp",
+            "offset": "offset",
+            "clamped": "False",
+        }
+        self._put(f"out.append({self._name('e', made)}({', '.join(values.values())}))")
+
+    def _own(self, value: str) -> str:
+        """A name that may be assigned to: constants and what is looked up once belong to others, too."""
+        own = self._new("v")
+        self._put(f"{own} = {value}")
+        return own
 
     def _merge(self, part: Merge, scope: _Scope) -> str:
         value = self._new("o")
@@ -436,7 +512,10 @@ class _Writer:
         if body.cases:
             self._put("NONE_FITS()")
         if body.event is not None:
-            self._put(f"out.append({self._build(body.event, scope)})")
+            if self._event_type is None:
+                self._put(f"out.append({self._build(body.event, scope)})")
+            else:
+                self._event(body.event, scope, self._event_type)
             if indent != self._indent:
                 self._put(f"if len(out) > {MAX_EVENTS}: TOO_MANY()")
         self._indent = indent
@@ -445,6 +524,27 @@ class _Writer:
 def _is_of_text(field: Field) -> bool:
     """Whether a text always becomes the same, and never an error."""
     return field.otherwise is ABSENT and all(transform in OF_TEXT for transform in field.transforms)
+
+
+def _never_fails(part: Part | None) -> bool:
+    """Whether making a value can raise no error, so that nobody misses it where nobody reads it."""
+    match part:
+        case None | Constant() | Read():
+            return True
+        case First() | Listing() | Merge():
+            return all(map(_never_fails, part.parts))
+        case Build():
+            return all(_never_fails(inner) for _, inner in part.entries)
+        case Choose():
+            plain = isinstance(part.when, Test) and part.when.words is not None
+            return plain and _never_fails(part.then) and _never_fails(part.otherwise)
+        case Field():
+            return not part.transforms and part.sent is None and _never_fails(part.source)
+        case ForEach():
+            plain = part.items.path is not None and part.match is None and part.drop is None
+            return plain and _never_fails(part.part)
+        case Template() | Unique() | Product():
+            return False
 
 
 def _flat(lines: list[Any]) -> list[str]:

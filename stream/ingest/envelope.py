@@ -20,7 +20,8 @@ The worker decodes every event here, so the common case is one pass of msgspec a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -28,8 +29,8 @@ import msgspec
 from stream.errors import RecordError
 from stream.events import CLOCK_ADVANCED, ENVELOPE_FIELDS, Event
 from stream.identifiers import derive_event_id
-from stream.ingest.compiler import Compiled
-from stream.ingest.instants import HOURS, MILLIS, SECONDS, read_instant
+from stream.ingest.compiler import MakeEvents, compile_events
+from stream.ingest.instants import HOURS, LARGEST_PLAIN, RESTS, SECONDS, read_instant, received_or
 from stream.ingest.mapping import Mapping
 from stream.ingest.origin import Origin
 from stream.instants import SMALLEST_EPOCH_MS
@@ -39,7 +40,6 @@ MAX_DEPTH = 300
 """Levels of nesting, far from what Python's stack allows anywhere, so that every reader agrees."""
 _TOO_SHORT_TO_BE_DEEP = 2 * MAX_DEPTH  # a level takes two brackets
 
-_LARGEST_PLAIN_INSTANT = 32_503_680_000_000  # the year 3000: beyond it parse_instant judges
 _KNOWN = frozenset(ENVELOPE_FIELDS)
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 _decode_row = msgspec.json.Decoder().decode
@@ -214,7 +214,7 @@ class Ingest:
         if self._mapping is None:
             self._read_canonical(records, events, errors)
         else:
-            self._read_mapped(self._mapping.compiled, records, origins, events, errors)
+            self._read_mapped(records, origins, events, errors)
         return events, errors
 
     def _read_canonical(
@@ -227,7 +227,7 @@ class Ingest:
 
         Whatever is not plainly good here is left to read_all to judge.
         """
-        decode, hours, seconds, millis = self._decode, HOURS, SECONDS, MILLIS
+        decode, hours, seconds, rests = self._decode, HOURS, SECONDS, RESTS
         add = events.append
         limit = self._max_event_bytes
         for index, (value, offset, record_time) in enumerate(records):
@@ -240,7 +240,7 @@ class Ingest:
                 try:
                     event = decode(value)
                     sent = event.time
-                    event.time = time = hours[sent[:14]] + seconds[sent[14:20]] + millis[sent[20:]]
+                    event.time = time = hours[sent[:14]] + seconds[sent[14:19]] + rests[sent[19:]]
                 except (msgspec.MsgspecError, KeyError, TypeError):
                     pass
                 else:
@@ -250,7 +250,7 @@ class Ingest:
                     if type(type_) is type(user) is type(id_) is str and type_ and user and id_:
                         event.user = user
                         event.record_time = (
-                            _received(event.received_at, time) if record_time is None else record_time
+                            received_or(event.received_at, time) if record_time is None else record_time
                         )
                         event.offset = offset
                         event.clamped = False
@@ -258,38 +258,44 @@ class Ingest:
                         continue
             self._read_one(index, (value, offset, record_time), events, errors)
 
+    @cached_property
+    def _making(self) -> tuple[Callable[[bytes], msgspec.Struct], MakeEvents] | None:
+        """How to make events of JSON records without their rows, where the mapping allows it."""
+        body = None if self._mapping is None else self._mapping.body
+        return None if body is None or self._cut is not None else compile_events(body, self._event_type)
+
     def _read_mapped(
         self,
-        compiled: Compiled,
         records: Iterable[tuple[bytes | None, int, int | None]],
         origins: Sequence[Origin] | None,
         events: list[Event],
         errors: list[tuple[int, RecordError]],
     ) -> None:
-        """The same through a mapping: what is not plainly one good event with an id is left to read_all to judge."""
-        decode, apply, make = compiled.decode, compiled.apply_struct, self._event_type
-        add, complete, limit = events.append, _complete, self._max_event_bytes
+        """The same through a mapping: what is not plainly good events with ids of their own is left to read_all."""
+        decode, make = self._making or (None, None)
+        add, limit = events.append, self._max_event_bytes
         for index, record in enumerate(records):
             value, offset, record_time = record
             origin = None if origins is None else origins[index]
             if (
                 decode is not None
-                and apply is not None
+                and make is not None
                 and value
                 and len(value) <= limit
                 and value.isascii()
                 and not (len(value) > _TOO_SHORT_TO_BE_DEEP and _may_be_deep(value))
             ):
                 try:
-                    rows = apply(decode(value), origin, record_time)
-                    if len(rows) == 1:
-                        event = make(**rows[0])
-                        complete(event, offset, record_time)
-                        if event.id:
-                            add(event)
-                            continue
-                except (msgspec.MsgspecError, RecordError):
-                    pass
+                    made = make(decode(value), origin, record_time, offset)
+                except (msgspec.MsgspecError, RecordError, ValueError):
+                    made = None
+                if made is not None:
+                    if len(made) == 1:
+                        add(made[0])
+                        continue
+                    if len({event.id for event in made}) == len(made):
+                        events += made
+                        continue
             self._read_one(index, record, events, errors, origin)
 
     def _read_one(
@@ -310,7 +316,7 @@ class Ingest:
 def _complete(event: Event, offset: int, record_time: int | None) -> None:
     """Check the envelope and fill in what ingest adds: time in milliseconds, key, record time, offset."""
     sent = event.time
-    if type(sent) is int and SMALLEST_EPOCH_MS <= sent <= _LARGEST_PLAIN_INSTANT:
+    if type(sent) is int and SMALLEST_EPOCH_MS <= sent <= LARGEST_PLAIN:
         time = sent
     else:
         try:
@@ -339,19 +345,9 @@ def _complete(event: Event, offset: int, record_time: int | None) -> None:
     id_ = event.id
     if type(id_) is not str and id_ is not None:
         raise RecordError("bad_id", f"$.id: expected text, not {_kind(id_)}")
-    event.record_time = _received(event.received_at, time) if record_time is None else record_time
+    event.record_time = received_or(event.received_at, time) if record_time is None else record_time
     event.offset = offset
     event.clamped = False
-
-
-def _received(value: object, time: int) -> int:
-    """The record time of a record that carries none; a `received_at` that is no time counts as absent."""
-    if value is None:
-        return time
-    try:
-        return read_instant(value)
-    except ValueError:
-        return time
 
 
 def _derive_id(event: Event, sent: dict[str, Any]) -> str:

@@ -54,6 +54,8 @@ class Mapping:
     """Its functions, for readers that cannot wait; `apply` is for everybody else."""
     needs: tuple[tuple[Path, Place], ...]
     """Paths into the record that must lead somewhere, with where the mapping says so."""
+    body: Body | None = None
+    """What was compiled, for readers of batches; None where records have to be taken as a whole."""
     whole: bool = False
     """The record may be a list: its items are what `each` looks at."""
 
@@ -162,6 +164,7 @@ def parse_mapping(text: str, file: str) -> Mapping:
         if body is None
         else compile_body(body, reader.decode, reader.rows is None or reader.rows.columns is None),
         tuple(reader.needs),
+        None if reader.decode else body,
         body is not None and _takes_lists(body),
     )
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from stream.ingest.instants import HOURS, MILLIS, SECONDS
+from stream.ingest.instants import quick_instant
 from stream.ingest.numbers import number
 from stream.instants import EPOCH, parse_instant
 
@@ -50,16 +50,20 @@ def seconds(value: object) -> int:
     return parse_instant(int(round(number(value) * 1000, 3)))
 
 
-def iso8601(zone: tzinfo | None) -> Callable[[object], int]:
+class Iso8601:
     """ISO 8601 text: a date, or date and time; without a zone of its own it is local."""
 
-    def read(value: object) -> int:
-        if type(value) is str:
-            quick = _quick(value)
-            if quick is not None:
-                return quick
-        else:
+    __slots__ = ("_zone",)
+
+    def __init__(self, zone: tzinfo | None) -> None:
+        self._zone = zone
+
+    def __call__(self, value: object) -> int:
+        if type(value) is not str:
             raise ValueError(f"expected a time as text, like 2026-11-21T09:30:00Z, not {str(value)[:40]!r}")
+        quick = _quick(value)
+        if quick is not None:
+            return quick
         match = _ISO.fullmatch(value)
         if match is None:
             raise ValueError(f"{value[:40]!r} is not ISO 8601, like 2026-11-21T09:30:00Z")
@@ -70,22 +74,18 @@ def iso8601(zone: tzinfo | None) -> Callable[[object], int]:
         text = f"{day}T{clock}.{(fraction or '0')[:6]:0<6}"
         if utc or hours:
             return parse_instant(text + ("Z" if utc else f"{hours}:{minutes or '00'}"))
-        if zone is None:
+        if self._zone is None:
             raise ValueError(f"{value[:40]!r} has no zone: give the mapping its `timezone:`")
         try:
-            return instant_of(datetime.fromisoformat(text), zone)
+            return instant_of(datetime.fromisoformat(text), self._zone)
         except ValueError:
             raise ValueError(f"{value[:40]!r} is not a date and time that exists") from None
-
-    return read
 
 
 def _quick(value: str) -> int | None:
     """The instant of the ways that most machines write: milliseconds or none, Z or an offset. None of others."""
     try:
-        if len(value) == 20 and value[19] == "Z":
-            return HOURS[value[:14]] + SECONDS[f"{value[14:19]}."]
-        return HOURS[value[:14]] + SECONDS[value[14:20]] + MILLIS[value[20:]]
+        return quick_instant(value)
     except KeyError:
         pass
     if value[4:17:3] != "--T::" or not value.isascii():

@@ -145,7 +145,7 @@ TRANSFORMS: dict[str, Transform] = {
     "ms": times.milliseconds,
     "us": times.microseconds,
     "s": times.seconds,
-    "iso8601": times.iso8601(None),
+    "iso8601": times.Iso8601(None),
     "number": number,
     "integer": integer,
     "negate": negate,
@@ -164,7 +164,7 @@ TRANSFORMS: dict[str, Transform] = {
 """Transforms that are just a word."""
 OF_TEXT: frozenset[Transform] = frozenset({lower, upper, trim, snake_case})
 """Transforms that take any text, and always make the same of it."""
-OF_A_ZONE: dict[str, Callable[[tzinfo | None], Transform]] = {"iso8601": times.iso8601, "excel": times.excel}
+OF_A_ZONE: dict[str, Callable[[tzinfo | None], Transform]] = {"iso8601": times.Iso8601, "excel": times.excel}
 """Transforms of local times, made when the zone of the mapping is known. Without one, `iso8601` reads only times that
 have their own, and `excel` cannot be used."""
 WITH_ARGUMENT = ("date", "decimal", "times", "divide", "split", "pivot")

@@ -14,11 +14,13 @@ from rich.console import Console
 
 from stream.bench import Report, run_bench
 from stream.bench.backlog import Backlog, measure, total
+from stream.bench.mappings import _segment_call
 from stream.bench.pieces import AGGREGATES
 from stream.bench.processes import MeasuredProcess
 from stream.bench.report import Measurement, Sample
 from stream.bench.run import simulated_log
 from stream.errors import OperatorError
+from stream.ingest import Ingest, load_mapping
 
 
 def python(code: str, folder: Path) -> MeasuredProcess:
@@ -35,7 +37,7 @@ def test_the_log_is_as_long_as_asked_for_and_always_the_same() -> None:
     ("part", "names"),
     [
         ("decode", {"decode, all fields, batches of 500", "decode, peers' job, batches of 10,000"}),
-        ("mapping", {"mapping, retailrocket"}),
+        ("mapping", {"mapping, retailrocket", "mapping, segment", "mapping, segment, order_completed"}),
         ("engine", {"engine, retail pack", "engine, peers' job"}),
         ("kinds", {"engine, nothing matches", "engine, count, session 30m", "engine, seq by product"}),
         ("growth", {"engine, 1 segments", "engine, 100 segments", "engine, 300 users"}),
@@ -57,6 +59,18 @@ def test_the_engine_does_the_same_in_every_run_and_its_stages_add_up() -> None:
     for each in report.measurements:
         assert each.samples[0].changes == each.samples[1].changes > 0
         assert sum(each.stages.values()) == pytest.approx(1e6 / each.per_cpu_second, rel=0.5)
+
+
+def test_what_is_measured_of_the_segment_preset_is_the_shop() -> None:
+    """Calls that the mapping refused or read by its slow way would be measured as something else."""
+    lines = simulated_log(800)
+    read = Ingest(load_mapping("segment"))
+    events, errors = read.read_batch([(_segment_call(json.loads(line)), 0, None) for line in lines])
+    sent = [json.loads(line) for line in lines]
+    assert not errors
+    assert [(each.id, each.type) for each in events] == [(each["id"], each["type"]) for each in sent]
+    assert [each.value for each in events] == [each.get("value") for each in sent]
+    assert [each.items for each in events] == [each.get("items") for each in sent]
 
 
 def test_nothing_is_measured_where_nothing_should_match() -> None:
