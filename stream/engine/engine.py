@@ -30,7 +30,7 @@ from typing import Any, Final
 from stream.engine.duplicates import CAPACITY, hash_id, is_known, remember
 from stream.engine.membership import Decision, Occasion
 from stream.engine.migration import end_removed
-from stream.engine.partition import Partition, Profiles, Step
+from stream.engine.partition import Dues, Partition, Profiles, Step
 from stream.engine.plan import Dispatch, Plan
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.records import dress
@@ -74,16 +74,25 @@ class Engine:
         self.settings = settings or TimeSettings()
         self._step_bytes = step_bytes
 
+    def gather_dues(self) -> Dues:
+        """For who reads all profiles anyway before a partition is opened on them."""
+        return Dues(self.plan.stamp)
+
     def open(
-        self, profiles: Profiles, marker: bytes | None = None, *, generation: int | None = None
+        self,
+        profiles: Profiles,
+        marker: bytes | None = None,
+        *,
+        generation: int | None = None,
+        dues: Dues | None = None,
     ) -> Partition:
         """A partition on stored profiles; `marker` is that of the last step stored, None for an empty one.
 
         Where the marker was written under other definitions, those of this engine take over. A worker that is already
         running says which `generation` of definitions it runs (the largest of its partitions so far): what newer ones
-        have taken over, it refuses with an OperatorError.
+        have taken over, it refuses with an OperatorError. `dues` of all profiles spare a scan of them, and are used up.
         """
-        return Partition(self.plan, profiles, marker, generation)
+        return Partition(self.plan, profiles, marker, generation, dues)
 
     def step(self, partition: Partition, events: Sequence[Event], next_offset: int) -> Step:
         """Applies events of one partition in order. `next_offset` follows the last record of the batch.

@@ -19,7 +19,7 @@ import msgspec
 
 from stream.engine.migration import Layout, rearrange
 from stream.engine.plan import Plan
-from stream.engine.profile import FOREVER, Profile, blank_profile, decode_profile, due_of, stamp_of
+from stream.engine.profile import FOREVER, Profile, blank_profile, decode_profile, head_of, stamp_of
 from stream.errors import OperatorError
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -45,6 +45,27 @@ class Profiles(Protocol):
 
     def scan(self) -> Iterable[tuple[str, bytes]]:
         """Every user and profile, in any order."""
+
+
+class Dues:
+    """When each user of a partition must be looked at next, taken from encoded profiles: the last of a user counts."""
+
+    __slots__ = ("_stamp", "instants")
+
+    def __init__(self, stamp: bytes) -> None:
+        self._stamp = stamp
+        self.instants: dict[str, int] = {}
+        """For everybody who has a profile; FOREVER for who has nothing due."""
+
+    def note(self, profiles: Iterable[tuple[str, bytes | None]]) -> None:
+        """Takes more profiles, None for those that were deleted. Of other definitions than ours they are due first."""
+        instants, stamp = self.instants, self._stamp
+        for user, raw in profiles:
+            if raw is None:
+                instants.pop(user, None)
+            else:
+                written, due = head_of(raw)
+                instants[user] = due if written == stamp else -FOREVER
 
 
 class Step:
@@ -96,7 +117,14 @@ class Counts:
 class Partition:
     """State of one partition. Made by `Engine.open`."""
 
-    def __init__(self, plan: Plan, profiles: Profiles, marker: bytes | None, generation: int | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        profiles: Profiles,
+        marker: bytes | None,
+        generation: int | None,
+        dues: Dues | None = None,
+    ) -> None:
         self._plan = plan
         self._profiles = profiles
         self._overlay: dict[str, list[bytes | None]] = {}
@@ -127,7 +155,10 @@ class Partition:
             for slot, key in enumerate(plan.keys)
             if key in self._covered and slot not in plan.covered
         }
-        self._rebuild_timers()
+        if dues is None:
+            dues = Dues(plan.stamp)
+            dues.note(profiles.scan())
+        self._queue_timers(dues.instants)
 
     # --- marker ------------------------------------------------------------------------------------------------------
 
@@ -254,14 +285,10 @@ class Partition:
         """Users with a due instant ahead."""
         return len(self._queued)
 
-    def _rebuild_timers(self) -> None:
-        self.users = 0
-        for user, raw in self._profiles.scan():
-            self.users += 1
-            due = (
-                due_of(raw) if stamp_of(raw) == self._plan.stamp else -FOREVER
-            )  # the latter is reviewed first
-            if due < FOREVER:
-                self._queued[user] = due
-        self._queue = [(due, user) for user, due in self._queued.items()]
+    def _queue_timers(self, instants: dict[str, int]) -> None:
+        self.users = len(instants)
+        self._queue = [(due, user) for user, due in instants.items() if due < FOREVER]
         heapify(self._queue)
+        if len(self._queue) < self.users:
+            instants = {user: due for due, user in self._queue}
+        self._queued = instants

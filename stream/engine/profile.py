@@ -12,6 +12,7 @@ back as the bytes that it was.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +24,7 @@ FOREVER: Final = 2**61
 VERSION: Final = 2
 _VERSION = bytes([VERSION])
 HEADER: Final = 13
+_unpack_head = Struct(">x4sq").unpack_from
 
 Raw = msgspec.Raw
 _encode = msgspec.msgpack.Encoder().encode
@@ -241,6 +243,12 @@ def decode_profile(user: str, raw: bytes, covered: dict[int, int] | None = None)
 def stamp_of(raw: bytes) -> bytes:
     """The stamp of the definitions that an encoded profile was written under."""
     return raw[1:5]
+
+
+def head_of(raw: bytes) -> tuple[bytes, int]:
+    """Stamp and next due instant of an encoded profile."""
+    head: tuple[bytes, int] = _unpack_head(raw)
+    return head
 
 
 def due_of(raw: bytes) -> int:

@@ -43,11 +43,17 @@ class Store(Protocol):
     def write(self, profiles: Mapping[str, bytes | None], marker: bytes) -> None:
         """Profiles (None deletes) and the marker, all or nothing."""
 
-    def load(self, profiles: Mapping[bytes, bytes | None]) -> None:
-        """Profiles of a changelog by its keys (`USER` + user) while restoring: the marker stays what it was.
+    def begin_loading(self) -> None:
+        """Much will be loaded. Nothing is read or written until `end_loading`, `wipe` or `close`."""
 
-        May be called in another thread while nothing else is.
-        """
+    def load(self, profiles: Mapping[bytes, bytes | None]) -> None:
+        """Profiles of a changelog by its keys (`USER` + user) while restoring: the marker stays what it was."""
+
+    def is_congested(self) -> bool:
+        """`load` would wait, and the whole process with it, until what was loaded before is on disk."""
+
+    def end_loading(self) -> None:
+        """What was loaded can be read. May be called in another thread while nothing else is."""
 
     def marker(self) -> bytes | None:
         """What the last `write` left; None for a new store."""

@@ -31,6 +31,9 @@ class MemoryStore:
                 kept[user] = profile
         self._marker = marker
 
+    def begin_loading(self) -> None:
+        """Nothing to prepare."""
+
     def load(self, profiles: Mapping[bytes, bytes | None]) -> None:
         skip = len(USER)
         for key, profile in profiles.items():
@@ -38,6 +41,12 @@ class MemoryStore:
                 self._profiles.pop(key[skip:].decode(), None)
             else:
                 self._profiles[key[skip:].decode()] = profile
+
+    def is_congested(self) -> bool:
+        return False
+
+    def end_loading(self) -> None:
+        """Nothing to wait for."""
 
     def marker(self) -> bytes | None:
         return self._marker

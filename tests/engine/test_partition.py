@@ -7,6 +7,7 @@ import pytest
 
 from stream.durations import HOUR, MINUTE
 from stream.errors import OperatorError
+from stream.state import MemoryStore
 from tests.engine.driven import Driven, T, clock, compiled, happened
 
 CART = """
@@ -82,6 +83,21 @@ def test_steps_that_are_not_stored_yet_are_answered_from_memory() -> None:
         run.keep(step)
     assert run.profile().clock == T + 2 * MINUTE
     assert dict(run.store.scan()) == steps[-1].profiles
+
+
+def test_dues_gathered_elsewhere_are_those_that_a_scan_finds() -> None:
+    run = Driven(CART)
+    run.feed(happened("cart", T), happened("cart", T + 7, "v"), happened("buy", T + HOUR, "w", value=5))
+    found = run.engine.open(run.store, run.store.marker())
+    assert (found.users, found.next_due is not None) == (3, True)
+    profiles = dict(run.store.scan())
+    dues = run.engine.gather_dues()
+    dues.note([("v", profiles["w"]), ("gone", profiles["v"])])
+    dues.note([("gone", None), ("never", None), *profiles.items()])
+    empty = MemoryStore()
+    opened = run.engine.open(empty, run.store.marker(), dues=dues)
+    assert (opened.users, opened.timers_pending, opened.next_due) == (3, found.timers_pending, found.next_due)
+    assert opened.take_due(2**60, 9) == found.take_due(2**60, 9)
 
 
 def test_state_of_an_unknown_marker_version_is_refused() -> None:

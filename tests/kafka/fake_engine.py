@@ -83,7 +83,12 @@ class Partition:
 
 
 class FakeEngine:
-    def open(self, profiles: Profiles, marker: bytes | None, *, generation: int | None = None) -> Partition:
+    def gather_dues(self) -> None:
+        """Its profiles are no engine's: they are scanned."""
+
+    def open(
+        self, profiles: Profiles, marker: bytes | None, *, generation: int | None = None, dues: None = None
+    ) -> Partition:
         return Partition(profiles, marker)
 
     def step(self, partition: Partition, events: Sequence[Event], next_offset: int) -> Step:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -40,7 +42,7 @@ def fetch(data: bytes, *, active: bool = True) -> tuple[Any, Any]:
     state = SimpleNamespace(position=0, paused=False)
     state.consumed_to = lambda offset: setattr(state, "position", offset)
     assignment: Any = SimpleNamespace(active=active, state_value=lambda _: state)
-    parts: Any = SimpleNamespace(_records=MemoryRecords(data), next_fetch_offset=0)
+    parts = PartitionRecords(TP, MemoryRecords(data), [], 0, None, None, True, 0)
     result = FetchResult(TP, assignment=assignment, partition_records=parts, backoff=0)
     consumer._fetcher._records[TP] = result
     return consumer._fetcher._records[TP], state
@@ -55,6 +57,17 @@ def test_every_batch_of_a_fetch_is_handed_out_once() -> None:
     ]
     assert state.position == 6
     assert not result.has_more()
+
+
+def test_what_was_fetched_does_not_wait_for_the_collector() -> None:
+    result, _ = fetch(appended(0, 2))
+    gone = weakref.ref(result._partition_records)
+    gc.disable()
+    try:
+        assert len(result.getall()) == 1
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_control_batch_alone_moves_the_position() -> None:

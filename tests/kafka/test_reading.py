@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
+from stream.engine import Dues
 from stream.runtime.kafka import reading
 from stream.runtime.kafka.changelog import (
     CLAIM,
@@ -115,28 +116,75 @@ def test_what_a_replaced_writer_wrote_does_not_count_until_it_is_written_again()
     assert (read.marker.seq, read.epoch) == (2, 2)
 
 
-@pytest.mark.parametrize(
-    ("users", "size", "moved"),
-    [(9, 1, False), (10, 1, True), (3, 30, False), (4, 30, True)],
-    ids=["few", "many users", "few bytes", "many bytes"],
-)
-def test_what_is_held_goes_into_the_store_by_users_and_by_bytes(
-    monkeypatch: pytest.MonkeyPatch, users: int, size: int, moved: bool
+class SlowStore(MemoryStore):
+    """Says what was asked of it; congested for a while after each load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+        self._congested = 0
+
+    def begin_loading(self) -> None:
+        self.told.append("begin")
+
+    def load(self, profiles: Mapping[bytes, bytes | None]) -> None:
+        assert not self._congested, "not waited for"
+        super().load(profiles)
+        self.told.append(f"load {len(profiles)}")
+        self._congested = 3
+
+    def is_congested(self) -> bool:
+        self._congested = max(0, self._congested - 1)
+        return self._congested > 0
+
+    def end_loading(self) -> None:
+        self.told.append("end")
+
+
+def test_much_goes_into_the_store_in_parts_and_not_faster_than_it_takes_them(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reading, "_LOAD_USERS", 10)
-    monkeypatch.setattr(reading, "_LOAD_BYTES", 100)
-    store = MemoryStore()
-    read = Reading(0, store, 0, 99)
+    monkeypatch.setattr(reading, "_MANY", 35)
+    store = SlowStore()
+    read = Reading(0, store, 0, 35)
+    steps = [Batch(7 * n, *((b"u:%d" % (7 * n + k), b"x") for k in range(7))) for n in range(5)]
 
-    async def load() -> None:
-        read.feed([Batch(0, *((b"u:%d" % number, b"x" * size) for number in range(users)))])
-        await read.load()
-        await read.settle()
+    async def take() -> None:
+        await read.take(list(steps))
+        await read.finish()
 
-    asyncio.run(load())
-    assert len(list(store.scan())) == (users if moved else 0)
+    asyncio.run(take())
+    assert store.told == ["begin", "load 14", "load 14", "load 7", "end"]
+    assert len(list(store.scan())) == 35
+
+
+def test_a_store_is_not_prepared_for_little() -> None:
+    store = SlowStore()
+    Reading(0, store, 0, 100)
+    assert store.told == []
+
+
+STAMP = b"defs"
+
+
+def profile(due: int, stamp: bytes = STAMP) -> bytes:
+    return b"\x02" + stamp + due.to_bytes(8, "big", signed=True) + b"rest"
+
+
+def test_who_reads_all_profiles_notes_when_they_are_due() -> None:
+    read = Reading(0, MemoryStore(), 0, 99, Dues(STAMP))
+    first = (b"u:ann", profile(1)), (b"u:bob", profile(2)), (b"u:cyd", profile(3)), marker(1)
+    second = (b"u:ann", profile(7)), (b"u:bob", None), ("u:dän".encode(), profile(4)), marker(2)
+    zombie = (b"u:ann", profile(9)), (b"u:zoe", profile(9)), marker(3)
+    read.feed([Batch(0, *first, epoch=2), Batch(4, *second, epoch=2), Batch(8, *zombie, epoch=1)])
     finish(read)
-    assert len(list(store.scan())) == users
+    assert read.dues is not None
+    assert read.dues.instants == {"ann": 7, "cyd": 3, "dän": 4}
+
+
+def test_who_reads_only_the_newest_ones_does_not() -> None:
+    assert Reading(0, anchored(offset=2, seq=1), 0, 9, Dues(STAMP)).dues is None
 
 
 @pytest.mark.parametrize(

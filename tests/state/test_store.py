@@ -50,6 +50,60 @@ def test_loading_leaves_the_marker(store: Store) -> None:
     assert store.marker() == b"m1"
 
 
+def test_what_is_loaded_in_any_order_is_read_afterwards(store: Store) -> None:
+    store.write({"ann": b"1", "bob": b"2"}, b"m1")
+    store.begin_loading()
+    for part in range(20):
+        keys = [USER + b"%d" % (number * 7919 % 20_000) for number in range(part * 1000, part * 1000 + 1000)]
+        store.load({key: key * 50 for key in keys})
+        store.load({keys[0]: None, keys[1]: b"again"})
+    store.load({USER + b"ann": None})
+    store.end_loading()
+    found = dict(store.scan())
+    assert len(found) == 20_000 - 20 + 1
+    assert [found.get(user) for user in ("ann", "bob", "0", "7919", "15838")] == [
+        None,
+        b"2",
+        None,
+        b"again",
+        b"u:15838" * 50,
+    ]
+    assert store.marker() == b"m1"
+    store.write({"ann": b"3"}, b"m2")
+    assert store.get_many(["ann", "7919"]) == [b"3", b"again"]
+
+
+def test_a_store_that_was_closed_or_wiped_while_loading_is_an_ordinary_one(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path / "0")
+    store.begin_loading()
+    store.load({USER + b"ann": b"1"})
+    store.close()
+    store = RocksStore(tmp_path / "0")
+    assert store.get_many(["ann"]) == [b"1"]
+    store.begin_loading()
+    store.wipe()
+    store.end_loading()
+    store.write({"bob": b"2"}, b"m")
+    assert dict(store.scan()) == {"bob": b"2"}
+    store.close()
+
+
+def test_a_store_that_is_loaded_faster_than_it_can_flush_is_congested(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path / "0")
+    store.begin_loading()
+    deadline, number = time.monotonic() + 60, 0
+    while not store.is_congested():
+        store.load({USER + b"%d %d" % (number, user): random.randbytes(4000) for user in range(500)})
+        number += 1
+        assert time.monotonic() < deadline
+    while store.is_congested():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    store.end_loading()
+    assert len(list(store.scan())) == number * 500
+    store.close()
+
+
 def test_wiping_forgets_everything(store: Store) -> None:
     store.write({"ann": b"1"}, b"m1")
     store.wipe()

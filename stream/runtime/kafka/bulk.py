@@ -61,4 +61,7 @@ def _take(result: Any, _max_records: int | None = None) -> list[Batch]:
         fetched.next_fetch_offset = batch.next_offset
     result._update_position()
     result._partition_records = None
+    fetched._records_iterator = (
+        None  # refers to what it belongs to: all that was fetched would wait for the collector
+    )
     return batches

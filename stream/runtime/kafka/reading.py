@@ -1,8 +1,11 @@
 """One partition's changelog on its way into the local store.
 
-Records are taken by the batch, the last value of each user wins in a dictionary, and a dictionary that is full goes
-into the store in one write, in another thread, while the next one fills. Profiles are never decoded. That makes a cold
-restore as fast as RocksDB takes what is left.
+Records are taken by the batch and go into the store some thousands at once. Profiles are never decoded, but when each
+of them is due is noted on the way past: who opens the partition afterwards need not go through the store for it. (Of a
+store that already holds something, only that would tell.)
+
+Between the batches the event loop has its turn, so that the next fetch comes in meanwhile, and so has the store: one
+that cannot keep up is waited for here, where that does not hold up the process.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import logging
 import time
 from collections.abc import Iterator
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from stream.runtime.kafka.bulk import Batch
 from stream.runtime.kafka.changelog import (
@@ -26,13 +30,18 @@ from stream.runtime.kafka.changelog import (
     epoch_of,
 )
 from stream.runtime.kafka.raw import RawRecord
-from stream.state import Store
+from stream.state import USER, Store
+
+if TYPE_CHECKING:
+    from stream.engine import Dues
 
 log = logging.getLogger(__name__)
 
-_LOAD_USERS = 50_000
-_LOAD_BYTES = 32 << 20
-"""Of profiles. What was read after as many users or bytes goes into the store: twice as much may be held."""
+_LOAD_USERS = 2_000
+"""What was read after as many users goes into the store."""
+_MANY = 20_000
+"""Records for which a store is made ready to be loaded: that is to open it twice."""
+_CONGESTED_SECONDS = 0.002
 MAX_STORE_AGE_MS = 12 * 3_600_000
 """A store written longer ago is not trusted: half of `delete.retention.ms` (24 h) of the log's tombstones."""
 
@@ -44,7 +53,8 @@ class ContradictionError(Exception):
 class Reading:
     """A store, and how far the log is in it."""
 
-    def __init__(self, partition: int, store: Store, begin: int, end: int) -> None:
+    def __init__(self, partition: int, store: Store, begin: int, end: int, dues: Dues | None = None) -> None:
+        """`dues`, empty, is filled if all profiles are read."""
         self.partition = partition
         self.store = store
         self.begin = begin
@@ -60,12 +70,26 @@ class Reading:
         self._marker_epoch = 0
         self._marker_bytes: bytes | None = None
         self._values: dict[bytes, bytes | None] = {}
-        self._loading: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._anchor = self._trusted_anchor(begin, end)
+        self.dues = None if self._anchor else dues
+        """Of all profiles in the store; None if not all were read."""
         self.position = self._anchor.offset if self._anchor else begin
+        if end - self.position >= _MANY:
+            store.begin_loading()
+
+    async def take(self, batches: list[Batch]) -> None:
+        """Batches in the order of the log, with rests."""
+        for batch in batches:
+            self.feed([batch])
+            if len(self._values) >= _LOAD_USERS:
+                self._load()
+                await asyncio.sleep(0)
+                while self.store.is_congested():  # noqa: ASYNC110  # RocksDB tells nobody when it is not any more
+                    await asyncio.sleep(_CONGESTED_SECONDS)
 
     def feed(self, batches: list[Batch]) -> None:
-        """Batches in the order of the log.
+        """Batches in the order of the log, without rests; nothing goes into the store.
 
         A record is let go of before the next one is made, and only keys and values stay: that is twice as fast as
         a list of records, which Python's collector goes through again and again.
@@ -101,28 +125,19 @@ class Reading:
                 self._take_marker(values.pop(MARKER), last.offset)
             self._values.update(values)  # type: ignore[arg-type]
 
-    async def load(self) -> None:
-        """Begins to move what was read into the store if that is much."""
-        held = self._values
-        if len(held) >= _LOAD_USERS or sum(map(len, filter(None, held.values()))) >= _LOAD_BYTES:
-            await self._load()
-
-    async def _load(self) -> None:
-        await self.settle()
+    def _load(self) -> None:
         values, self._values = self._values, {}
-        self._loading = asyncio.create_task(asyncio.to_thread(self.store.load, values))
-
-    async def settle(self) -> None:
-        """Waits for the store."""
-        if self._loading is not None:
-            loading, self._loading = self._loading, None
-            await loading
+        self.store.load(values)
+        if self.dues is not None:
+            skip = len(USER)
+            self.dues.note(zip([key[skip:].decode() for key in values], values.values(), strict=True))
 
     async def finish(self) -> None:
         """The log's end is reached: what the store holds is now what the last marker says."""
         if self._values:
-            await self._load()
-        await self.settle()
+            self._load()
+        self._ending = asyncio.create_task(asyncio.to_thread(self.store.end_loading))
+        await asyncio.shield(self._ending)
         if self._marker_bytes is not None:
             self.marker = decode(self._marker_bytes, Marker)
             self._take_log(self.marker.log)
@@ -131,8 +146,8 @@ class Reading:
 
     async def drop(self) -> None:
         """Leaves the store to itself, whatever is on its way into it."""
-        if self._loading is not None:
-            await asyncio.gather(self._loading, return_exceptions=True)
+        if self._ending is not None:
+            await asyncio.gather(self._ending, return_exceptions=True)
 
     @property
     def anchor(self) -> Anchor | None:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -33,6 +33,9 @@ from stream.runtime.kafka.repair import Repairer
 from stream.runtime.kafka.waypoints import Passing, Waypoint, nobody
 from stream.state import USER, Store, StoreBusyError, StoreDamagedError
 from stream.state.rocks import Memory, RocksStore, destroy
+
+if TYPE_CHECKING:
+    from stream.engine import Dues
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +91,8 @@ class Restored:
     """Records of the log that were read."""
     pending: list[Pending]
     """Changes that may not have been published."""
+    dues: Dues | None = None
+    """Of all profiles in the store, if all were read."""
 
 
 class Restorer:
@@ -99,13 +104,15 @@ class Restorer:
         topic: str,
         open_store: OpenStore,
         *,
+        gather_dues: Callable[[], Dues | None] = lambda: None,
         progress: Callable[[int, int], None] = lambda partition, remaining: None,
         passing: Passing = nobody,
     ) -> None:
-        """`progress` is told how many records of a partition's log are still to be read."""
+        """`gather_dues` is the engine's; `progress` is told how many records of a partition are still to be read."""
         self._options = options
         self._topic = topic
         self._open_store = open_store
+        self._gather_dues = gather_dues
         self._progress = progress
         self._passing = passing
         self._repairer = Repairer(options, topic, passing)
@@ -158,7 +165,7 @@ class Restorer:
             raise
 
     def _reading(self, partition: int, store: Store, begin: int, end: int) -> Reading:
-        reading = Reading(partition, store, begin, end)
+        reading = Reading(partition, store, begin, end, self._gather_dues())
         if begin > 0 and reading.position == begin:
             raise OperatorError(
                 f"{self._topic}-{partition} begins at offset {begin}: its older records were deleted, so the state "
@@ -183,8 +190,7 @@ class Restorer:
             for tp, batches in fetched.items():
                 reading = readings[tp]
                 try:
-                    reading.feed(batches)
-                    await reading.load()
+                    await reading.take(batches)
                 except ContradictionError:
                     self._start_over(consumer, readings, tp, ends[tp])
                 self._progress(tp.partition, max(0, ends[tp] - readings[tp].position))
@@ -262,5 +268,6 @@ class Restorer:
                 changelog,
                 reading.read,
                 pending,
+                reading.dues,
             )
         raise ChangelogError(f"{self._topic}-{tp.partition}: others keep writing to it, it cannot be claimed")

@@ -281,6 +281,7 @@ class Worker:
                 self._options,
                 self._state_topic,
                 open_rocks(Path(self.settings.state_dir), self._memory),
+                gather_dues=self._engine.gather_dues,
                 progress=lambda number, remaining: self.metrics.restore_remaining.labels(number).set(
                     remaining
                 ),
@@ -373,7 +374,10 @@ class Worker:
             restored.store.write({}, changelog.encode(restored.anchor))
         await self._passing(Waypoint.REPUBLISHED)
         state = self._engine.open(
-            restored.store, marker.engine if marker else None, generation=self._generation
+            restored.store,
+            marker.engine if marker else None,
+            generation=self._generation,
+            dues=restored.dues,
         )
         position = marker.next_offset if marker else bounds.begin
         return Owned(
