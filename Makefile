@@ -84,6 +84,7 @@ docs: $(DEV_STAMP) ## the parts of the pages that are made of the program, and t
 	$(BIN)/python docs/generate.py
 	$(BIN)/python schemas/generate.py
 	$(BIN)/python schemas/generate_ingest.py
+	$(BIN)/python schemas/generate_records.py
 
 env: $(DEV_STAMP) ## just the environment
 

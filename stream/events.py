@@ -35,9 +35,10 @@ ENVELOPE_FIELDS = (
     "context",
 )
 OBJECT_FIELDS = ("props", "traits", "context")
-_ENVELOPE_TYPES = {"value": (int, float), "time": (int,), "items": (list,)} | dict.fromkeys(
+ENVELOPE_TYPES = {"value": (int, float), "time": (int,), "items": (list,)} | dict.fromkeys(
     OBJECT_FIELDS, (dict,)
 )
+"""What definitions take for a value of a field; text, where nothing is said. Anything else reads as unknown."""
 Reader = Callable[["Event"], Any]
 """Reads one field of an event; None where it is missing."""
 
@@ -132,7 +133,7 @@ def envelope_field(path: str) -> str:
 
 
 def _read_attribute(name: str) -> Reader:
-    types = _ENVELOPE_TYPES.get(name, (str,))
+    types = ENVELOPE_TYPES.get(name, (str,))
 
     def read(event: Event) -> Any:
         value = getattr(event, name)

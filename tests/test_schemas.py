@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from stream.definitions import load, loads
 from stream.engine import compile_plan
 from stream.errors import DefinitionError
+from stream.events import ENVELOPE_FIELDS, read_field
 from stream.ingest import Ingest
 from stream.runtime.embedded import EmbeddedRuntime
 from stream.simulate import Shop, simulate
@@ -49,6 +50,16 @@ def test_the_schema_of_definitions_is_what_its_generator_writes() -> None:
     generate = module_from_spec(spec)
     spec.loader.exec_module(generate)
     assert generate.TARGET.read_text(encoding="utf-8") == generate.written(), "run python schemas/generate.py"
+
+
+def test_the_schemas_of_records_are_what_their_generator_writes() -> None:
+    spec = spec_from_file_location("generate_records", ROOT / "schemas" / "generate_records.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    for path, content in generate.written().items():
+        assert path.read_text(encoding="utf-8") == content, "run python schemas/generate_records.py"
 
 
 def properties_of(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -209,6 +220,88 @@ def test_the_schema_of_events_refuses_what_becomes_a_dead_letter(event: dict[str
     assert not EVENT.is_valid(event)
     _, errors = Ingest().read_batch([(json.dumps(event).encode(), 0, None)])
     assert errors
+
+
+def paths_of(value: Any, path: str = "") -> Iterator[str]:
+    """Where something stands in a JSON value; items of lists are one place."""
+    yield path
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from paths_of(inner, f"{path}/{name}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from paths_of(inner, f"{path}/*")
+
+
+def described(schema: Any, path: str = "") -> Iterator[str]:
+    """The places that a schema names."""
+    yield path
+    for name, inner in schema.get("properties", {}).items():
+        yield from described(inner, f"{path}/{name}")
+    if "items" in schema:
+        yield from described(schema["items"], f"{path}/*")
+
+
+EVERYTHING = """
+version: 1
+events: {view: {type: product_viewed}, cart: {type: product_added}, buy: {type: order_completed}}
+features: {spent: {sum: buy.value}}
+segments:
+  left:
+    version: 3
+    when: {seq: [{do: cart}, {not: buy, for: 30m}]}
+    exit: {do: buy}
+    ttl: 30d
+    renew: true
+    attach: {cart: {collect: cart}}
+    actions: {holdout: {percent: 50, salt: s}, quiet_hours: ["20:00", "08:00"]}
+  seen: {for_each: product_id, when: {do: view, last: 1d}}
+ladders:
+  worth: {tiers: [{name: gold, when: "spent >= 100"}, {name: silver, when: "spent > 0"}]}
+"""
+
+
+def test_changes_have_the_fields_of_their_schema_and_no_others() -> None:
+    plan = compile_plan(loads(EVERYTHING))
+    lines = list(islice(simulate(Shop(users=80, days=60, seed=3)), 8_000))
+    ahead = {"type": "product_viewed", "time": "2027-09-01T00:00:00Z", "user_id": "u", "id": "far"}
+    ahead |= {"received_at": "2026-09-01T00:00:00Z", "items": [{"product_id": "p"}]}
+    lines.insert(0, json.dumps(ahead).encode())
+    events, _ = Ingest(event_type=plan.event_type).read_batch(
+        [(line, at, None) for at, line in enumerate(lines)]
+    )
+    values = [json.loads(change.value) for change in EmbeddedRuntime(plan).feed(0, events)]
+    assert {value["type"] for value in values} == {"entered", "exited", "moved", "renewed", "retracted"}
+    found: set[str] = set()
+    for value in values:
+        CHANGE.validate(value)
+        found.update(path for path in paths_of(value) if not path.startswith("/context/"))
+    named = set(described(CHANGE.schema))
+    found = {
+        path for path in found if not path.startswith(("/user/ids/", "/reason/*/value/", "/reason/*/bound/"))
+    }
+    assert found == named
+
+
+def test_events_have_the_fields_of_the_envelope() -> None:
+    assert set(EVENT.schema["properties"]) == set(ENVELOPE_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("value", 9.5, "9.5"),
+        ("items", [{"product_id": "p"}], {"product_id": "p"}),
+        ("props", {"size": "L"}, ["L"]),
+        ("channel", "web", 7),
+    ],
+)
+def test_the_types_of_events_are_those_that_definitions_read(name: str, right: Any, wrong: Any) -> None:
+    for value, is_known in ((right, True), (wrong, False)):
+        event = {"type": "x", "time": "2026-11-21T09:30:00Z", "user_id": "u", "id": "e", name: value}
+        (read,), _ = Ingest().read_batch([(json.dumps(event).encode(), 0, None)])
+        assert EVENT.is_valid(event) is is_known
+        assert (read_field(name)(read) is not None) is is_known or name == "props"
 
 
 def test_simulated_events_and_their_changes_satisfy_the_schemas() -> None:

@@ -36,6 +36,7 @@ from stream.reports.difference import (
     sentences,
 )
 from stream.reports.json import comparison_fields
+from stream.reports.ladders import ladders_of, moved_sentence
 from stream.reports.pictures import check_matplotlib
 from stream.reports.run import About, rows_of, zone_of
 
@@ -224,5 +225,8 @@ def _print(comparison: Comparison, about: About, console: Console) -> None:
         table.add_row(name, "\n".join(sentences(name, comparison.rows[name], before, after)))
     if table.row_count:
         console.print(table)
+    major = [name for name in names if name not in minor]
+    for name in ladders_of(comparison, major):
+        console.print(moved_sentence(name, comparison.ladders[name], about.rows), soft_wrap=True)
     if minor:
         console.print(f"Hardly touched, and not edited: {', '.join(minor)}", soft_wrap=True)

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stream.changes import Change
+from stream.replay.crossing import Crossing, Standing
 from stream.replay.history import History
 from stream.replay.outputs import ENTERS, LEAVES, RENEWS, Move
 
@@ -110,6 +111,8 @@ class Comparison:
     before: History = field(default_factory=History)
     after: History = field(default_factory=History)
     rows: dict[str, RowDifference] = field(default_factory=dict)
+    ladders: dict[str, Crossing] = field(default_factory=dict)
+    """Of each ladder in which somebody stood: tier before × tier after, at the end."""
 
     @property
     def differs(self) -> bool:
@@ -153,6 +156,7 @@ class _Side:
 def compare(before: Iterable[Move], after: Iterable[Move]) -> Comparison:
     """Compares two runs; both in the order of a replay's output."""
     comparison = Comparison()
+    standing = Standing()
     episodes: dict[Key, tuple[_Side, _Side]] = {}
     tagged = merge(
         ((move.at, move.user, 0, move) for move in before),
@@ -163,6 +167,7 @@ def compare(before: Iterable[Move], after: Iterable[Move]) -> Comparison:
         sides: dict[Key, tuple[list[Move], list[Move]]] = {}
         for _, _, side, move in group:
             (comparison.after if side else comparison.before).take(move)
+            standing.take(side, move)
             sides.setdefault((move.row, move.user, move.instance), ([], []))[side].append(move)
         for key, (old, new) in sides.items():
             _advance(comparison, episodes, key, old, new)
@@ -170,6 +175,7 @@ def compare(before: Iterable[Move], after: Iterable[Move]) -> Comparison:
         _judge(comparison, key, *episode)
     comparison.before.close()
     comparison.after.close()
+    comparison.ladders = standing.crossings()
     return comparison
 
 

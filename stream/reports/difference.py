@@ -15,6 +15,7 @@ from stream.engine.conditions import Explanation
 from stream.engine.records import plain
 from stream.replay.compare import Comparison, Example, Kind, RowDifference
 from stream.replay.history import RowHistory
+from stream.reports.ladders import ladder_card, ladders_of
 from stream.reports.parts import anchor, card, counted, figure, link, page, span, table, when
 from stream.reports.pictures import Drawer, Period, change, lasting
 from stream.reports.run import About, overlap_card, pictures
@@ -181,6 +182,9 @@ def difference_page(
         if any(old or new for _, old, new in amounts):
             body.append(card([figure("Entries", "grey: before, blue: after", drawer.amounts(amounts))]))
         body.append(_table(comparison, about, names))
+    body += [
+        ladder_card(name, comparison.ladders[name], about.rows) for name in ladders_of(comparison, major)
+    ]
     body += [_texts(texts)] if texts else []
     body += [_row_card(drawer, name, comparison, about, period, whys) for name in major[:_ROWS_DRAWN]]
     everything = [

@@ -104,6 +104,41 @@ def test_tiers_are_rows() -> None:
     assert kinds(before, after, "tier: gold") == {Kind.LATER: 1}
 
 
+def test_a_ladder_is_crossed_where_people_stand_at_the_end() -> None:
+    def climbs(user: str, *tiers: str | None) -> list[Change]:
+        found, last = [], None
+        for seq, tier in enumerate(tiers, 1):
+            type_ = "entered" if last is None else "exited" if tier is None else "moved"
+            ends = {"previous": last} if last else {}
+            ends |= {"value": tier} if tier else {}
+            found.append(change(seq, user, type_, "tier", seq, **ends))
+            last = tier
+        return found
+
+    before = [
+        *climbs("a", "bronze", "gold"),
+        *climbs("b", "bronze"),
+        *climbs("c", "gold", None),
+        *stay("d", 1, 2),
+    ]
+    after = [*climbs("a", "bronze"), *climbs("b", "bronze"), *climbs("c", "bronze"), *climbs("e", "gold")]
+    found = compared(before, after).ladders
+    assert set(found) == {"tier"}, "segments are no ladders"
+    assert found["tier"].cells == {
+        ("gold", "bronze"): 1,
+        ("bronze", "bronze"): 1,
+        (None, "bronze"): 1,
+        (None, "gold"): 1,
+    }
+    assert found["tier"].moved == 3
+    assert found["tier"].examples == {
+        ("gold", "bronze"): ["a"],
+        (None, "bronze"): ["c"],
+        (None, "gold"): ["e"],
+    }
+    assert found["tier"].tiers(["silver", "gold"]) == ["gold", "bronze"]
+
+
 def test_what_entries_of_the_same_instant_carry_is_compared() -> None:
     policy = {"actionable": True, "suppressed_by": [], "entry": 1}
     other = {"actionable": False, "suppressed_by": ["cap"], "entry": 4}

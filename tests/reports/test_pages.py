@@ -11,14 +11,18 @@ import xml.etree.ElementTree as ET
 from datetime import UTC
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
 
 from stream.cli import main
+from stream.replay.compare import Kind
 from stream.replay.history import History
 from stream.replay.outputs import moves, read_output
 from stream.reports import pictures
+from stream.reports.json import Difference
 from stream.reports.pictures import Drawer, Period
 from stream.reports.run import overlap_card
 from stream.simulate import Shop, simulate
@@ -156,6 +160,10 @@ def test_a_comparison_answers_first(folder: Path) -> None:
     assert "<del>-    when: {seq: [{do: cart}, {not: buy, for: 30m}]}</del>" in page
 
 
+def test_kinds_have_the_names_that_machines_know() -> None:
+    assert {kind.replace(" ", "_") for kind in Kind} == set(get_args(Difference))
+
+
 def test_machines_get_the_same(folder: Path) -> None:
     found = json.loads((folder / "diff.json").read_text())
     assert (found["schema"], found["differs"]) == ("segment-diff/1", True)
@@ -166,6 +174,28 @@ def test_machines_get_the_same(folder: Path) -> None:
     assert (example["explanation"]["side"], example["explanation"]["member"]) == ("after", False)
     assert example["explanation"]["when"]["verdict"] is False
     assert found["rows"]["buyer"]["differs"] is False
+    schema = Path(__file__).parent.parent.parent / "schemas" / "segment-diff-1.schema.json"
+    Draft202012Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(found)
+
+
+def test_a_ladder_is_told_as_tiers_before_and_after(folder: Path) -> None:
+    """The edit makes gold easier: people move up, and nobody moves down."""
+    ladder = json.loads((folder / "diff.json").read_text())["ladders"]["worth"]
+    cells = {(cell["before"], cell["after"]): cell for cell in ladder["cells"]}
+    assert set(cells) == {("gold", "gold"), ("silver", "silver"), ("silver", "gold")}
+    risen = cells["silver", "gold"]
+    assert ladder["moved"] == risen["people"] > 0
+    assert 0 < len(risen["examples"]) <= risen["people"]
+    assert "examples" not in cells["gold", "gold"]
+    page = (folder / "diff.html").read_text(encoding="utf-8")
+    content = page[page.index("<h3>worth: where") :].partition("</section>")[0]
+    card = " ".join(_Page(content).text)
+    words = card.split()
+    rows = {tier: words.index(tier, words.index("before") + 1) for tier in ("gold", "silver")}
+    assert f"silver → gold: {risen['people']}, among them {risen['examples'][0]}" in card
+    assert rows["gold"] < rows["silver"], "in the order of the definitions"
+    said = f"worth, at the end: {risen['people']} silver → gold"
+    assert said in (folder / "diff.txt").read_text(encoding="utf-8")
 
 
 def test_the_same_input_gives_the_same_page(folder: Path, tmp_path: Path) -> None:
