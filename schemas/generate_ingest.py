@@ -323,11 +323,12 @@ def messages() -> Schema:
             **message(
                 "dead letter",
                 said(
-                    {"type": "string"},
-                    "the bytes of the record; as a line of a file: dead-letter-1.schema.json",
+                    {"type": ["string", "null"]},
+                    "the bytes of the record, or null with the header `resubmitted` where it was sent back; as a "
+                    "line of a file: dead-letter-1.schema.json",
                 ),
                 said({"type": "string"}, "the record's own"),
-                texts("reason", "message", *coordinates, "cut_from_bytes"),
+                texts("reason", "message", *coordinates, "cut_from_bytes", "resubmitted"),
             ),
             "contentType": "application/octet-stream",
         },

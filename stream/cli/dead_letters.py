@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
 import click
@@ -30,6 +30,7 @@ class LettersError(OperatorError):
 @click.option("--to", "stop", type=INSTANT, help="Only those that reached it before this time.")
 @click.option("--list", "show", is_flag=True, help="Each one as a line of JSON.")
 @click.option("--resubmit", is_flag=True, help="Send back what can be read by now.")
+@click.option("--again", is_flag=True, help="Also those of the topic that were re-submitted already.")
 @click.option("--mapping", metavar="NAME|FILE", help="How records of files are read.  [default: canonical]")
 @click.option("--out", default="-", show_default=True, metavar="FILE", help="Events of re-submitted files.")
 def dead_letters(
@@ -40,6 +41,7 @@ def dead_letters(
     stop: int | None,
     show: bool,
     resubmit: bool,
+    again: bool,
     mapping: str | None,
     out: str,
 ) -> None:
@@ -47,22 +49,25 @@ def dead_letters(
 
     Without FILE they are read from the dead-letter topic of the settings; FILE is what `--dead-letters` of another
     command wrote. With --resubmit, records of topics go back to the topic they came from, as they were; those of files
-    become events, for a replay of their own. What still cannot be read is told and stays. A record that is
-    re-submitted twice gives events with the same ids, which count once.
+    become events, for a replay of their own. What still cannot be read is told and stays; what was sent back is not
+    shown and not sent again, unless with --again. Should a record be re-submitted twice after all, its events have
+    the same ids and count once.
 
     \b
     Example:
       segstream dead-letters --config segstream.yaml --reason bad_time --resubmit
     """
     letters: Iterable[DeadLetter]
+    passed: Callable[[], int] = int
     if files:
-        if start is not None or stop is not None:
-            raise click.UsageError("--from and --to go by the times of the topic: leave FILE out")
+        if start is not None or stop is not None or again:
+            raise click.UsageError("--from, --to and --again are about the topic: leave FILE out")
         letters = _of_files(files)
     else:
-        from stream.runtime.kafka.deadletters import read_letters
+        from stream.runtime.kafka.deadletters import Letters
 
-        letters = read_letters(read_settings(config_file), start, stop)
+        of_topic = Letters(read_settings(config_file), start, stop, again=again)
+        letters, passed = of_topic, lambda: of_topic.passed
     chosen = (letter for letter in letters if reason in (None, letter.reason))
     if resubmit:
         if files:
@@ -74,6 +79,8 @@ def dead_letters(
             click.echo(letter.to_json())
     else:
         _print(chosen)
+    if passed() and not show:
+        stderr.print(f"{counted(passed(), 'dead letter')} re-submitted before (--again)", highlight=False)
 
 
 def _of_files(files: Iterable[str]) -> Iterator[DeadLetter]:

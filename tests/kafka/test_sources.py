@@ -177,6 +177,11 @@ def test_the_stage_in_a_process_of_its_own_keeps_record_times_and_coordinates(ma
     deployment.config.write_text(yaml.safe_dump({**config, "sources": sources}))
     assert "2 dead letters" in command(deployment, "dead-letters")
     assert "1 record re-submitted; 1 record still" in command(deployment, "dead-letters", "--resubmit")
+    told = command(deployment, "dead-letters")
+    assert "1 dead letter\n" in told, "what was sent back is no longer there"
+    assert "1 dead letter re-submitted before" in told
+    assert "0 records re-submitted; 1 record still" in command(deployment, "dead-letters", "--resubmit")
+    assert "2 dead letters\n" in command(deployment, "dead-letters", "--again")
     last = deployment.worker(INGEST)
     last.wait(lambda: deployment.input_size() == 2, "writing the re-submitted event")
 
