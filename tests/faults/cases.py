@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream.runtime.kafka.changelog import EPOCH_HEADER, MARKER, Marker, decode, encode
@@ -176,6 +176,34 @@ def _broker_away(stage: Stage, times: int, seconds: float, name: str) -> Verdict
     return stage.finish(name, worker)
 
 
+def broker_hangs(stage: Stage, pauses: Sequence[float]) -> Verdict:
+    """SIGSTOP of the broker: connections stay, nothing is answered; for less and for more than requests wait."""
+    share = len(stage.shop.rows) // (len(pauses) + 1)
+    stage.produce(slice(0, share))
+    worker = stage.worker(fault=SLOW)
+    for number, seconds in enumerate(pauses):
+        worker.wait(lambda: worker.consumed() > (number + 0.3) * share, "consuming")  # noqa: B023
+        with stage.broker.hanging():
+            time.sleep(seconds)
+        with stage.recovering():
+            stage.produce(slice((number + 1) * share, (number + 2) * share))
+            worker.wait(worker.is_done, "going on", patience=180)
+    stage.produce(slice((len(pauses) + 1) * share, None))
+    return stage.finish("the broker hangs", worker)
+
+
+def slow_changelog(stage: Stage, seconds: float, times: int) -> Verdict:
+    """Steps are acknowledged so late that the input is far ahead; then as quickly as ever."""
+    stage.produce_beside(len(stage.shop.rows) / (seconds * times))
+    worker = stage.worker(fault={"at": Waypoint.LOGGED, "do": "wait", "seconds": seconds, "times": times})
+    worker.wait(lambda: _hits(stage) == times, "being slow", patience=times * seconds + 120)
+    with stage.recovering():
+        stage.join()
+        worker.wait(worker.is_done, "catching up")
+    stage.injected = _hits(stage)
+    return stage.finish("changelog acknowledged late", worker)
+
+
 def broker_and_worker(stage: Stage) -> Verdict:
     """Both die at once."""
     stage.produce(slice(0, len(stage.shop.rows) // 2))
@@ -281,6 +309,37 @@ def compaction(stage: Stage) -> Verdict:
     return stage.finish("forced compaction, cold restore", worker)
 
 
+def lost_changelog(stage: Stage) -> Verdict:
+    """Trimmed, then missing: refused, naming the fix. The fix is to put it back: then everything goes on."""
+    half = len(stage.shop.rows) // 2
+    topic = stage.deployment.settings.topics.state
+    stage.produce(slice(0, half))
+    worker = stage.worker(**STATIC)
+    worker.wait(worker.is_done, "reading")
+    assert worker.terminate() == 0, worker.tail()
+    saved = stage.deployment.read("state")
+    shutil.rmtree(stage.deployment.state)
+    with KafkaAdminClient(bootstrap_servers=stage.broker.address) as admin:
+        _configure(stage, {"cleanup.policy": "delete"})
+        admin.delete_records({TopicPartition(topic, number): -1 for number in range(stage.shop.partitions)})
+        _refused(stage, "must be compacted, not deleted from")
+        admin.delete_topics([topic])
+        _refused(stage, "topics are missing")
+    with stage.recovering():
+        stage.deployment.create_topics()
+        # A record to a batch: what Kafka appended as one is lost with the topic.
+        with KafkaProducer(bootstrap_servers=stage.broker.address, batch_size=0) as producer:
+            for record in saved:
+                producer.send(
+                    topic, record.value, record.key, headers=record.headers, partition=record.partition
+                )
+        worker = stage.worker(**STATIC)
+        worker.wait_ready()
+    stage.injected -= 1
+    stage.produce(slice(half, None))
+    return stage.finish("changelog trimmed, missing: refused", worker)
+
+
 def clock_back(stage: Stage) -> Verdict:
     half = len(stage.shop.rows) // 2
     stage.produce_beside(len(stage.shop.rows) / 10.0, slice(0, half))
@@ -328,6 +387,17 @@ def _until_shared(stage: Stage, crew: list[WorkerProcess]) -> None:
         return all(shares) and sorted(chain(*shares)) == list(range(stage.shop.partitions))
 
     wait_all(crew, "sharing", shared)
+
+
+def _hits(stage: Stage) -> int:
+    return len(stage.hits.read_text().split()) if stage.hits.exists() else 0
+
+
+def _refused(stage: Stage, told: str) -> None:
+    worker = stage.worker(**STATIC)
+    assert worker.process.wait(60) == 3, worker.tail()
+    assert told in worker.tail(), worker.tail()
+    stage.injected += 1
 
 
 def write_as_zombie(stage: Stage) -> None:

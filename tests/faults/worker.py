@@ -3,10 +3,10 @@
 What happens is told by the variable FAULT, a JSON object:
 
     {"at": "logged", "pass": 2, "do": "kill"}      at the second passing of a waypoint: kill -9, stop (SIGSTOP), fail
-    {"at": "logged", "do": "wait", "seconds": 0.2} every time
+    {"at": "logged", "do": "wait", "seconds": 0.2} every time, or the first "times": 5 times
     {"clock": -3600}                               SIGHUP moves the wall clock by so many seconds
 
-FAULT_HITS names a file that gets a line before anything is done at a waypoint.
+FAULT_HITS names a file that gets a line before anything is done at a waypoint, but for what is done every time.
 """
 
 from __future__ import annotations
@@ -42,14 +42,20 @@ class Saboteur:
             return
         self._passed[waypoint] += 1
         if fault["do"] == "wait":
-            await asyncio.sleep(fault["seconds"])
+            if self._passed[waypoint] <= fault.get("times", sys.maxsize):
+                if "times" in fault:
+                    self._note(waypoint)
+                await asyncio.sleep(fault["seconds"])
         elif self._passed[waypoint] == fault.get("pass", 1):
-            if self._hits is not None:
-                with self._hits.open("a") as file:
-                    file.write(f"{waypoint}\n")
+            self._note(waypoint)
             if fault["do"] == "fail":
                 raise OutcomeUnknownError(f"made to fail at {waypoint}")
             os.kill(os.getpid(), signal.SIGKILL if fault["do"] == "kill" else signal.SIGSTOP)
+
+    def _note(self, waypoint: Waypoint) -> None:
+        if self._hits is not None:
+            with self._hits.open("a") as file:
+                file.write(f"{waypoint}\n")
 
 
 def shift_clock_on_signal(seconds: float) -> None:

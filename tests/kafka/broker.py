@@ -22,7 +22,8 @@ import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 POM = Path(__file__).with_name("pom.xml")
@@ -201,6 +202,16 @@ class Broker:
             self._process.kill()
             self._process.wait(20)
         self._process = None
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT afterwards."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def _ready(self) -> bool:
         """An admin call answers: an open port alone is not a broker that has registered with its controller."""
