@@ -11,10 +11,9 @@ from collections.abc import Callable
 from math import ceil, floor, isfinite
 from typing import Any
 
-from stream.engine.conditions import NEVER, NOBODY_KNOWS, NULL, Condition, Either, Explanation, Verdict
+from stream.engine.conditions import NOBODY_KNOWS, NULL, Condition, Either, Explanation, Held, Verdict
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.shares import Decay
-from stream.engine.summaries import KeysOf
 from stream.engine.unknowns import why_unknown
 from stream.engine.values import NUMBERS, Constant, Count, Feature, Value
 
@@ -124,31 +123,40 @@ class Comparison(Condition):
         )
 
 
-class AtLeastCount(Comparison):
-    """`count >= n` or `count > n` over a window that only loses events by waiting."""
+class AtLeastShare(Comparison):
+    """`share >= x` or `share > x` of a share that events of other keys only make smaller, as long as it is known."""
 
-    __slots__ = ("_count", "_least")
+    __slots__ = ()
+
+    def holds(self, profile: Profile, instant: int, key: str | None) -> Held:
+        verdict, until = self.test(profile, instant, key)
+        return verdict is True, until, verdict is False
+
+
+class AtLeastCount(Comparison):
+    """`count >= n` or `count > n`: true of nobody of whom fewer events are kept."""
+
+    __slots__ = ("_count", "_least", "_only_falls")
 
     def __init__(self, operator_: str, count: Count, bound: Constant, text: str, duration: bool) -> None:
         super().__init__(operator_, count, bound, text, duration)
+        self.cost = 0
         self._count = count
+        self._only_falls = count.only_falls()
+        """Whether the window only loses events by waiting."""
         number = bound.answer[0]
         self._least = (
             (floor(number) + 1 if operator_ == ">" else ceil(number)) if type(number) in NUMBERS else 0
         )
         """The smallest count for which it is true."""
 
-    def waits_for_key(self, profile: Profile, key: str, keys_of: KeysOf) -> bool:
-        table = self._count.summary.table
-        if table is None or table.keys_of is not keys_of or self._least <= 0:
-            return False
-        return self._count.stays_below(profile, key, self._least)
-
-    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+    def holds(self, profile: Profile, instant: int, key: str | None) -> Held:
         if self._least > 0 and self._count.stays_below(profile, key, self._least):
-            return NEVER
+            return False, FOREVER, self.own
         verdict, until = self.test(profile, instant, key)
-        return (True, until) if verdict is True else (False, until if verdict is None else FOREVER)
+        if verdict is False and self._only_falls:
+            until = FOREVER
+        return verdict is True, until, self.own
 
 
 class Silence(Comparison):
@@ -163,11 +171,11 @@ class Silence(Comparison):
         self._least = least
         """What x cannot be below, whatever it is read from; only for > and >=."""
 
-    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+    def holds(self, profile: Profile, instant: int, key: str | None) -> Held:
         if self._least is not None:
             left = self._left.value(profile, instant, key)[0]
             if left is not None and left < self._least:
-                return False, instant - left + ceil(self._least)
+                return False, instant - left + ceil(self._least), self.own
         return super().holds(profile, instant, key)
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:

@@ -9,7 +9,8 @@ that settles the verdict: as long as that one holds, the others do not matter.
 
 Of somebody who is not a member only one thing is asked: is it true, or when could it become true? `holds` answers that.
 It is `test` with false and unknown taken together, and so may stop earlier and wake later: a count within a window does
-not rise by waiting, and who was here a minute ago is not silent for a week, whatever their rhythm.
+not rise by waiting, and who was here a minute ago is not silent for a week, whatever their rhythm. With a membership
+per key it also says whether events of other keys could begin it: what a key's own events decide, they cannot.
 
 `explain` walks the same nodes with the same `test` and keeps what each said.
 """
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import EVIDENCE, CellSummary, KeysOf, RecentSummary, last_time
+from stream.engine.summaries import EVIDENCE, CellSummary, RecentSummary, last_time
 from stream.engine.unknowns import history_of
 from stream.engine.values import Answer, Value, covered_from
 
@@ -29,6 +30,9 @@ Verdict = tuple[bool | None, int]
 ALWAYS: Final[tuple[bool, int]] = (True, FOREVER)
 NEVER: Final[tuple[bool, int]] = (False, FOREVER)
 NOBODY_KNOWS: Final[Verdict] = (None, FOREVER)
+Held = tuple[bool, int, bool]
+"""(Whether a condition is true, the next instant at which that could be otherwise, and of one that is not true whether
+until then only an event of the key can make it so)."""
 
 
 @dataclass(slots=True)
@@ -62,23 +66,23 @@ class Explanation:
 class Condition:
     """A verdict about one user (and key) that may change with time. `text` is how the author would say it."""
 
-    __slots__ = ("text",)
+    __slots__ = ("cost", "own", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.own = False
+        """Whether nothing but events of the key, and time, can change its verdict."""
+        self.cost = 1
+        """What asking it costs, roughly: 0 where it is hardly ever more than a look, 2 where it asks the calendar."""
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         """(verdict, until) at an instant."""
         raise AssertionError("every condition defines this")
 
-    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
-        """(whether it is true, the next instant at which that could be otherwise)."""
+    def holds(self, profile: Profile, instant: int, key: str | None) -> Held:
+        """Whether it is true, and what could make that otherwise."""
         verdict, until = self.test(profile, instant, key)
-        return verdict is True, until
-
-    def waits_for_key(self, profile: Profile, key: str, keys_of: KeysOf) -> bool:
-        """Whether it is not true, and only events with this key, as `keys_of` tells them, can make it so."""
-        return False
+        return verdict is True, until, self.own
 
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         """The same with everything that led to it."""
@@ -93,6 +97,8 @@ class Composite(Condition):
     def __init__(self, operands: tuple[Condition, ...], text: str) -> None:
         super().__init__(text)
         self._operands = operands
+        self.own = all(operand.own for operand in operands)
+        self.cost = max(operand.cost for operand in operands)
 
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         verdict, until = self.test(profile, instant, key)
@@ -176,10 +182,14 @@ class Asked(Value):
 class All(Composite):
     """True if all are, false if one is."""
 
-    __slots__ = ()
+    __slots__ = ("_cheapest_first",)
 
     def __init__(self, operands: tuple[Condition, ...]) -> None:
         super().__init__(operands, "all")
+        # One that is not true speaks for all: best one that only the key's events can change, and a cheap one.
+        order = sorted(operands, key=lambda operand: (not operand.own, operand.cost))
+        self._cheapest_first = tuple(order)
+        self.cost = order[0].cost
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         verdict: bool | None = True
@@ -194,18 +204,15 @@ class All(Composite):
                 until = end
         return verdict, until
 
-    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+    def holds(self, profile: Profile, instant: int, key: str | None) -> Held:
         until = FOREVER
-        for operand in self._operands:
-            one, end = operand.holds(profile, instant, key)
+        for operand in self._cheapest_first:
+            one, end, own = operand.holds(profile, instant, key)
             if not one:
-                return False, end
+                return False, end, own
             if end < until:
                 until = end
-        return True, until
-
-    def waits_for_key(self, profile: Profile, key: str, keys_of: KeysOf) -> bool:
-        return any(operand.waits_for_key(profile, key, keys_of) for operand in self._operands)
+        return True, until, False
 
 
 class Either(Composite):
@@ -229,18 +236,18 @@ class Either(Composite):
                 until = end
         return verdict, until
 
-    def holds(self, profile: Profile, instant: int, key: str | None) -> tuple[bool, int]:
+    def holds(self, profile: Profile, instant: int, key: str | None) -> Held:
         until = FOREVER
+        all_own = True
         for operand in self._operands:
-            one, end = operand.holds(profile, instant, key)
+            one, end, own = operand.holds(profile, instant, key)
             if one:
-                return True, end
+                return True, end, False
+            if not own:
+                all_own = False
             if end < until:
                 until = end
-        return False, until
-
-    def waits_for_key(self, profile: Profile, key: str, keys_of: KeysOf) -> bool:
-        return all(operand.waits_for_key(profile, key, keys_of) for operand in self._operands)
+        return False, until, all_own
 
 
 class AtLeast(Composite):

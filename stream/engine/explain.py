@@ -17,7 +17,7 @@ from stream.definitions.source import suggest
 from stream.engine.conditions import Explanation
 from stream.engine.engine import Engine
 from stream.engine.ladders import BELOW, SPENT, LadderRule
-from stream.engine.membership import ENTERED, ENTRIES, HELD, MEMBER, SINCE, Rule, SegmentRule
+from stream.engine.membership import ENTERED, ENTRIES, HELD, MEMBER, SINCE, Rule, SegmentRule, due_of, held_of
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.records import plain
 from stream.errors import SegstreamError
@@ -172,7 +172,8 @@ class Explainer:
                 rule.name, rule.kind, key, instant, list(zip(("when", "exit"), said, strict=False))
             )
             if key is not None:
-                held, due = (held or {}).get(key) or (None, FOREVER)
+                instance = (held or {}).get(key)
+                held, due = held_of(instance), due_of(instance)
             one.armed = held is None
             if held is not None and held[MEMBER]:
                 one.member = True

@@ -28,8 +28,9 @@ from stream.events import Event
 from stream.identifiers import change_id
 
 # State of a rule in a profile: [seq, entries, instants of actionable entries, what is held].
-# Held is a membership, or with `for_each` a table key → [membership, due]; or, where both are nothing, key → None, and
-# key → False where nothing but events of the key itself can begin one (`Condition.waits_for_key`).
+# Held is a membership, or with `for_each` a table key → [membership, due]. Without a membership and armed, it is key →
+# None where nothing is due. Where nothing but events of the key itself can begin one sooner (`Condition.holds`) either,
+# it is key → due, or False if nothing is due.
 SEQ: Final = 0
 ENTRIES: Final = 1
 ACTED: Final = 2
@@ -49,18 +50,26 @@ Look = tuple[bool | None, bool | None, int | None]
 """`when`, `exit` and the anchor before a late event was added."""
 
 
-@dataclass(slots=True)
 class Occasion:
     """What runs an evaluation."""
 
-    cause: str
-    event: Event | None = None
-    matched: int = 0
-    """Bits of the selectors that match the event."""
-    before: dict[tuple[int, str | None], Look] | None = None
-    """For a late event: what was held of each (rule, key) before it was added."""
-    redefined: frozenset[int] = frozenset()
-    """For a change of definitions: the rules that mean something else now."""
+    __slots__ = ("before", "cause", "event", "matched", "redefined")
+
+    def __init__(
+        self,
+        cause: str,
+        event: Event | None = None,
+        matched: int = 0,
+        redefined: frozenset[int] = frozenset(),
+    ) -> None:
+        self.cause = cause
+        self.event = event
+        self.matched = matched
+        """Bits of the selectors that match the event."""
+        self.redefined = redefined
+        """For a change of definitions: the rules that mean something else now."""
+        self.before: dict[tuple[int, str | None], Look] | None = None
+        """For a late event: what was held of each (rule, key) before it was added."""
 
 
 @dataclass(slots=True)
@@ -246,15 +255,15 @@ class SegmentRule(Rule):
     def is_open(self, profile: Profile, key: str) -> bool:
         """Whether the membership of a key is open."""
         state = profile.state(self.index)
-        instance = None if state is None or state[HELD] is None else state[HELD].get(key)
-        if not instance:
+        if state is None or state[HELD] is None:
             return False
-        return instance[0] is not None and bool(instance[0][MEMBER])
+        held = held_of(state[HELD].get(key))
+        return held is not None and bool(held[MEMBER])
 
     def is_quiet(self, blank: Profile, instant: int) -> bool:
         if self.keys_of is not None:
             return True
-        verdict, until = self._when.holds(blank, instant, None)
+        verdict, until, _ = self._when.holds(blank, instant, None)
         return not verdict and until == FOREVER
 
     def look(self, profile: Profile, event: Event, occasion: Occasion) -> None:
@@ -286,16 +295,15 @@ class SegmentRule(Rule):
             return []
         if self.keys_of is None:
             return [(None, state[HELD])] if state[HELD][MEMBER] else []
-        return [
-            (key, one[0]) for key, one in state[HELD].items() if one and one[0] is not None and one[0][MEMBER]
-        ]
+        instances = [(key, held_of(instance)) for key, instance in state[HELD].items()]
+        return [(key, held) for key, held in instances if held is not None and held[MEMBER]]
 
     def forget(self, profile: Profile, key: str) -> None:
         """The key made room for another: its instance waits to be dropped by the next evaluation."""
         state = profile.state(self.index)
         if state is not None and state[HELD] is not None and key in state[HELD]:
-            one = state[HELD][key]
-            state[HELD][key] = [one[0] if one else None, EVICTED]
+            state[HELD][key] = [held_of(state[HELD][key]), EVICTED]
+            profile.dues[self.index] = EVICTED
 
     # --- the state machine -------------------------------------------------------------------------------------------
 
@@ -304,7 +312,7 @@ class SegmentRule(Rule):
             return self._evaluate_keys(profile, instant, occasion, decisions)
         state = profile.state(self.index)
         held = None if state is None else state[HELD]
-        changed, held, due = self._run(profile, instant, occasion, decisions, None, held)
+        changed, held, due, _ = self._run(profile, instant, occasion, decisions, None, held)
         if changed:
             self.state(profile)[HELD] = held
         self.wake(profile, due)
@@ -315,50 +323,74 @@ class SegmentRule(Rule):
     ) -> bool:
         state = profile.state(self.index)
         instances: dict[str, Any] = {} if state is None or state[HELD] is None else state[HELD]
-        keys: set[str] = set()
-        event = occasion.event
-        everyone = self._refers or occasion.cause not in ("event", "late_event", "timer")
-        if event is not None:
-            assert self.keys_of is not None
-            if occasion.matched & self._start_bits:
-                for key in self.keys_of(event):
-                    if key not in instances and any(split.holds_key(profile, key) for split in self._splits):
-                        instances[key] = None
-            if occasion.matched:
-                keys.update(key for key in self.keys_of(event) if key in instances)
-            if occasion.matched & self._user_bits or (self._reads_traits and event.traits):
-                everyone = True
-        if occasion.cause == "definition_change":
-            keys.update(instances)
-        for key, instance in instances.items():
-            if instance is None:
-                if everyone:
-                    keys.add(key)
-            elif instance and (everyone or instance[1] <= instant):
-                keys.add(key)
-        changed = False
-        for key in sorted(keys):
-            instance = instances[key]
-            held, due = (instance[0], instance[1]) if instance else (None, FOREVER)
-            if due == EVICTED:
+        own = self._own_keys(profile, occasion, instances)
+        if not instances:
+            return False
+        if state is None or state[HELD] is None:
+            self.state(profile)[HELD] = instances
+        least = earliest = profile.dues.get(self.index, FOREVER)
+        changed = moved = False
+        for key in self._asked(instances, own, instant, occasion, earliest <= instant):
+            held, before = held_of(instances[key]), due_of(instances[key])
+            if before == EVICTED:
                 changed |= self._evict(profile, decisions, key, held)
                 del instances[key]
+                moved = True
                 continue
-            one_changed, held, due = self._run(profile, instant, occasion, decisions, key, held)
-            if held is not None or due < FOREVER:
+            one_changed, held, due, is_own = self._run(profile, instant, occasion, decisions, key, held)
+            if held is not None or (due < FOREVER and not is_own):
                 instances[key] = [held, due]
+            elif due < FOREVER:
+                instances[key] = due
             else:
-                assert self.keys_of is not None
-                instances[key] = False if self._when.waits_for_key(profile, key, self.keys_of) else None
+                instances[key] = False if is_own else None
             changed |= one_changed
-        if instances or state is not None:
-            self.state(profile)[HELD] = instances
-        least = FOREVER
-        for instance in instances.values():
-            if instance and instance[1] < least:
-                least = instance[1]
-        self.wake(profile, least)
+            if due < least:
+                least = due
+            moved |= before == earliest < due
+        if moved:
+            least = min(map(due_of, instances.values()), default=FOREVER)
+        if least != earliest:
+            self.wake(profile, least)
         return changed
+
+    def _own_keys(self, profile: Profile, occasion: Occasion, instances: dict[str, Any]) -> list[str]:
+        """The keys of the event that have an instance, which is made for those that it begins."""
+        event = occasion.event
+        if event is None or not occasion.matched:
+            return []
+        assert self.keys_of is not None
+        begins = occasion.matched & self._start_bits
+        own = []
+        for key in self.keys_of(event):
+            if key in instances:
+                own.append(key)
+            elif begins and any(split.holds_key(profile, key) for split in self._splits):
+                instances[key] = None
+                own.append(key)
+        return own
+
+    def _asked(
+        self, instances: dict[str, Any], own: list[str], instant: int, occasion: Occasion, is_due: bool
+    ) -> list[str]:
+        """Keys of the instances that may be another now, in order: the event's own, those due, or more."""
+        if occasion.cause == "definition_change":
+            return sorted(instances)
+        event = occasion.event
+        everyone = self._refers or (
+            event is not None
+            and (bool(occasion.matched & self._user_bits) or (self._reads_traits and bool(event.traits)))
+        )
+        if not everyone and not is_due:
+            return own if len(own) < 2 else sorted(own)
+        asked = set(own)
+        for key, instance in instances.items():
+            if instance is None or isinstance(instance, list):
+                if everyone or due_of(instance) <= instant:
+                    asked.add(key)
+            elif due_of(instance) <= instant:
+                asked.add(key)
+        return sorted(asked)
 
     def _evict(self, profile: Profile, decisions: list[Decision], key: str, held: list[Any] | None) -> bool:
         if held is None or not held[MEMBER]:
@@ -375,15 +407,17 @@ class SegmentRule(Rule):
         decisions: list[Decision],
         key: str | None,
         held: list[Any] | None,
-    ) -> tuple[bool, list[Any] | None, int]:
-        """One membership at one instant: (whether it changed state, what is held now, due instant)."""
+    ) -> tuple[bool, list[Any] | None, int, bool]:
+        """One membership at one instant: (whether it changed state, what is held now, due instant, whether until then
+        only an event of the key can begin one)."""
         when: bool | None
+        is_own = False
         if held is not None and held[MEMBER]:
             when, until = self._when.test(profile, instant, key)
         else:
-            when, until = self._when.holds(profile, instant, key)
+            when, until, is_own = self._when.holds(profile, instant, key)
             if held is None and not when:
-                return False, None, until
+                return False, None, until, is_own
         anchor = None if self._anchor is None else self._anchor(profile, instant, key)
         changed = False
         if held is not None and held[MEMBER]:
@@ -391,18 +425,18 @@ class SegmentRule(Rule):
                 if self._renews(held, occasion, when, anchor, key):
                     self._begin(profile, instant, decisions, key, anchor, held)
                     changed = True
-                return changed, held, self._member_due(profile, instant, key, held, when, until)
+                return changed, held, self._member_due(profile, instant, key, held, when, until), False
             changed = True
         if held is not None and (when is not True or anchor != held[ANCHOR]):
             held = None  # armed again
             changed = True
         if held is not None or when is not True:
-            return changed, held, until
+            return changed, held, until, is_own
         verdict, exit_until = self._ask_exit(profile, instant, key, None)
         if verdict is True:
-            return changed, None, min(until, exit_until)
+            return changed, None, min(until, exit_until), False
         held = self._begin(profile, instant, decisions, key, anchor, None)
-        return True, held, self._member_due(profile, instant, key, held, when, until)
+        return True, held, self._member_due(profile, instant, key, held, when, until), False
 
     def _begin(
         self,
@@ -548,6 +582,18 @@ class SegmentRule(Rule):
             )
             found.append(self._exit.explain(profile, instant, key))
         return found
+
+
+def held_of(instance: Any) -> list[Any] | None:
+    """The membership of a key, from what is held of it."""
+    return instance[0] if isinstance(instance, list) else None
+
+
+def due_of(instance: Any) -> int:
+    """The instant at which time alone could change what is held of a key."""
+    if isinstance(instance, list):
+        return int(instance[1])
+    return FOREVER if instance is None or instance is False else int(instance)
 
 
 EVICTED: Final = -FOREVER

@@ -21,7 +21,7 @@ from typing import Any
 from stream.definitions.model import Actions
 from stream.durations import DAY
 from stream.engine.actions import Policy
-from stream.engine.membership import ACTED, ENTRIES, FACTS, HELD, MEMBER, SEQ, Decision, Rule
+from stream.engine.membership import ACTED, ENTRIES, FACTS, HELD, MEMBER, SEQ, Decision, Rule, held_of
 from stream.engine.profile import FOREVER, Profile
 from stream.identifiers import change_id
 
@@ -91,7 +91,7 @@ def _drop_facts(state: list[Any], shape: str) -> None:
     """Events that were kept for the exit of the old definition mean nothing to the new one."""
     if state[HELD] is None or shape == "ladder":
         return
-    held = [state[HELD]] if shape == "segment" else [one[0] for one in state[HELD].values() if one]
+    held = [state[HELD]] if shape == "segment" else map(held_of, state[HELD].values())
     for one in held:
         if one is not None:
             one[FACTS] = None
@@ -127,4 +127,5 @@ def _open(state: list[Any], shape: str) -> list[tuple[str | None, str | None]]:
         return [] if held[0] is None else [(None, held[0])]
     if shape == "segment":
         return [(None, None)] if held[MEMBER] else []
-    return [(key, None) for key, one in sorted(held.items()) if one and one[0] is not None and one[0][MEMBER]]
+    instances = [(key, held_of(instance)) for key, instance in sorted(held.items())]
+    return [(key, None) for key, one in instances if one is not None and one[MEMBER]]

@@ -25,6 +25,9 @@ from stream.identifiers import definition_hash
 MOVING = ("until_anniversary", "time_in")
 """Functions whose value moves with time."""
 
+CALENDAR = ("until_anniversary", "age(", "local_")
+"""What an expression holds that asks the calendar."""
+
 MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -178,7 +181,9 @@ class RuleCompiler:
         for summary in summaries:
             self._keyed(summary)
         last = "" if do.last is None else f" in the last {format_duration(do.last)}"
-        return conditions.Do(summaries, recents, do.last, name_list(do.selectors) + last)
+        node = conditions.Do(summaries, recents, do.last, name_list(do.selectors) + last)
+        node.own = by is not None
+        return node
 
     def _after_entry(self, do: model.Do) -> Condition:
         bits = 0
@@ -201,6 +206,7 @@ class RuleCompiler:
             node = self._pair(sequence, by, per_key, text)
         else:
             node = self._steps(sequence, by, per_key, text)
+        node.own = self._for_each is not None
         self._anchors[id(sequence)] = node.anchor
         return node
 
@@ -246,12 +252,20 @@ class RuleCompiler:
     # --- expressions -------------------------------------------------------------------------------------------------
 
     def boolean(self, expression: model.Expression) -> Condition:
+        if isinstance(expression, model.Logic):
+            parts = tuple(self.boolean(operand) for operand in expression.operands)
+            if expression.operator == "not":
+                return conditions.Not(parts[0])
+            return conditions.All(parts) if expression.operator == "and" else conditions.Either(parts)
+        leaf = self._leaf(expression)
+        leaf.own = self._for_each is not None and all(map(self._is_own, names_of(expression)))
+        text = write(expression)
+        if any(function in text for function in CALENDAR):
+            leaf.cost = 2
+        return leaf
+
+    def _leaf(self, expression: model.Expression) -> Condition:
         match expression:
-            case model.Logic(operator=operator, operands=operands):
-                parts = tuple(self.boolean(operand) for operand in operands)
-                if operator == "not":
-                    return conditions.Not(parts[0])
-                return conditions.All(parts) if operator == "and" else conditions.Either(parts)
             case model.Comparison(operator=operator, left=left, right=right):
                 return self._comparison(operator, left, right, write(expression))
             case model.Membership(item=item, options=options):
@@ -268,6 +282,16 @@ class RuleCompiler:
                 return self._member_of(path)
             case _:
                 return comparisons.Truth(self.value(expression))
+
+    def _is_own(self, name: model.Name) -> bool:
+        """Whether a name is a feature that nothing but events of the key, and time, can change."""
+        feature = self._features.definitions.features.get(name.path)
+        return (
+            feature is not None
+            and feature.by == self._for_each
+            and feature.aggregate not in ("share", "top")
+            and feature.window.kind not in ("session", "since")
+        )
 
     def _comparison(
         self, operator: str, left: model.Expression, right: model.Expression, text: str
@@ -287,12 +311,33 @@ class RuleCompiler:
             operator, one, other = MIRRORED[operator], other, one
         if (
             isinstance(one, values.Count)
+            and not isinstance(one, values.Distinct)
             and isinstance(other, values.Constant)
-            and one.only_falls()
             and operator in (">", ">=")
         ):
             return comparisons.AtLeastCount(operator, one, other, text, duration)
+        if (
+            isinstance(left, model.Name)
+            and isinstance(other, values.Constant)
+            and operator in (">", ">=")
+            and self._is_lowered_by_others(left)
+        ):
+            return comparisons.AtLeastShare(operator, one, other, text, duration)
         return comparisons.Comparison(operator, one, other, text, duration)
+
+    def _is_lowered_by_others(self, name: model.Name) -> bool:
+        """Whether a name is a share that events of other keys can only make smaller.
+
+        Of a sum they could take away, and of a session they could make a longer run.
+        """
+        feature = self._features.definitions.features.get(name.path)
+        return (
+            feature is not None
+            and feature.aggregate == "share"
+            and feature.by == self._for_each
+            and feature.field is None
+            and feature.window.kind in ("lifetime", "last", "calendar")
+        )
 
     def _least(self, expression: model.Expression) -> float | None:
         """What a number cannot be below, as far as the expression itself says."""

@@ -219,7 +219,7 @@ segments: {churn: {when: "silence > max(3 * rhythm, 7d)"}}
     node = plan.rules[0]._when  # type: ignore[attr-defined]
     profile = gather(plan, [happened("a", T)])
     assert node.test(profile, T, None)[0] is None, "no rhythm yet"
-    held, until = node.holds(profile, T, None)
+    held, until, _ = node.holds(profile, T, None)
     assert (held, T < until <= T + 7 * DAY + 1) == (False, True)
 
 

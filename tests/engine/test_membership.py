@@ -292,6 +292,59 @@ def test_what_is_the_users_concerns_all_keys() -> None:
     ]
 
 
+def shares(part: str, *words: str) -> list[str]:
+    """A membership per key for a share of a half. `2 q 30` is a view of q at minute 2 with a value of 30."""
+    run = Driven(
+        f"""{EVENTS.replace("features:", f"features:{chr(10)}  part: {part}")}
+segments: {{s: {{for_each: product_id, when: "part >= 0.5"}}}}
+"""
+    )
+    said = []
+    for number, word in enumerate(words):
+        minute, key, value = word.split()
+        time = T + int(minute) * MINUTE
+        event = happened("view", time, id=f"e{number}", product_id=key, value=int(value))
+        event.record_time = T + DAY
+        said += run.feed(event)
+    return said + run.finish(T + DAY)
+
+
+def test_events_of_other_keys_only_make_a_share_smaller_once_it_is_known() -> None:
+    part = "{share: view, by: product_id, last: 1h}"
+    assert shares(part, "0 q 0", "1 q 0", "2 q 0", "30 p 0", "40 r 0") == [
+        "s[q] entered @ 00:00",
+        "s[q] exited @ 01:01 (timer)",
+        "s[p] entered @ 01:02 (timer)",
+        "s[r] entered @ 01:02 (timer)",
+        "s[p] exited @ 01:30 (timer)",
+    ]
+
+
+def test_an_event_of_another_key_can_make_a_share_known() -> None:
+    part = "{share: view, by: product_id, min_n: 3}"
+    assert shares(part, "0 p 0", "1 p 0", "2 q 0") == ["s[p] entered @ 00:02"]
+
+
+def test_an_event_of_another_key_can_make_the_share_of_a_sum_larger() -> None:
+    part = "{share: view.value, by: product_id}"
+    assert shares(part, "0 q 30", "1 p 10", "2 q -25") == [
+        "s[q] entered @ 00:00",
+        "s[p] entered @ 00:02",
+        "s[q] exited @ 00:02",
+    ]
+
+
+def test_an_event_of_another_key_can_make_the_run_of_a_session_longer() -> None:
+    part = "{share: view, by: product_id, session: 10m}"
+    assert shares(part, "0 p 0", "1 p 0", "2 p 0", "15 q 0", "16 q 0", "8 r 0") == [
+        "s[p] entered @ 00:00",
+        "s[p] exited @ 00:15",
+        "s[q] entered @ 00:15",
+        "s[p] entered @ 00:16 (late_event)",
+        "s[q] retracted @ 00:16 (late_event)",
+    ]
+
+
 # --- references ------------------------------------------------------------------------------------------------------
 
 

@@ -231,6 +231,15 @@ def conditions_in(plan: Plan) -> list[tuple[str, Condition]]:
     return [(name, node) for name, node in found if not speaks_of_membership(node)]
 
 
+def keyed_rules(plan: Plan) -> list[SegmentRule]:
+    """Segments with a membership per key that say something of the user's events alone."""
+    return [
+        rule
+        for rule in plan.rules
+        if isinstance(rule, SegmentRule) and rule.keys_of is not None and not speaks_of_membership(rule._when)
+    ]
+
+
 def speaks_of_membership(node: Any) -> bool:
     """Whether a condition asks for segments or ladders, which events alone do not decide."""
     if isinstance(node, (MemberOf, TierOf)):
@@ -361,7 +370,7 @@ def test_no_verdict_changes_before_its_time(name: str, events: list[Event], afte
             for node in all_nodes(condition):
                 verdict, until = node.test(profile, start, key)
                 assert until > start
-                holds, sooner = node.holds(profile, start, key)
+                holds, sooner, _ = node.holds(profile, start, key)
                 assert (holds, sooner > start) == (verdict is True, True)
                 end = min(until, start + 400 * DAY)
                 for instant in {end - 1, *(random.randrange(start, end) for _ in range(4))} - {start}:
@@ -373,6 +382,40 @@ def test_no_verdict_changes_before_its_time(name: str, events: list[Event], afte
                         node.text,
                         instant - start,
                     )
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if keyed_rules(plan_of(name))])
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+@given(
+    events=logs(users=1, most=16),
+    more=logs(users=1, most=8),
+    key=st.sampled_from(KEYS[1:]),
+    seed=st.integers(0, 2**32),
+)
+def test_what_only_a_keys_own_events_can_begin_no_others_do(
+    name: str, events: list[Event], more: list[Event], key: str, seed: int
+) -> None:
+    plan, random = plan_of(name), Random(seed)
+    events, more = [event for event in events if event.user], [event for event in more if event.user]
+    assume(events and more)
+    profile = gather(plan, events)
+    start = profile.clock
+    rules = keyed_rules(plan)
+    waiting = [
+        (node, until)
+        for rule in rules
+        for node in all_nodes(rule._when)
+        for holds, until, own in [node.holds(profile, start, key)]
+        if own and not holds
+    ]
+    for event in more:
+        if all(key not in rule.keys_of(event) for rule in rules if rule.keys_of is not None):
+            put(plan, profile, event)
+    for node, until in waiting:
+        end = min(until, profile.clock + 400 * DAY)
+        if end > profile.clock:
+            for instant in {profile.clock, end - 1, random.randrange(profile.clock, end)}:
+                assert node.test(profile, instant, key)[0] is not True, (node.text, instant - start)
 
 
 @pytest.mark.parametrize("name", FILES)
