@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from stream.ingest import Ingest
 from stream.metrics import Metrics
+from stream.runtime.kafka import rounds as rounds_module
 from stream.runtime.kafka.changelog import Anchor, Marker
 from stream.runtime.kafka.commit import Committer
 from stream.runtime.kafka.owned import Owned
 from stream.runtime.kafka.pulse import Pulse
 from stream.runtime.kafka.raw import Fetched
 from stream.runtime.kafka.rounds import Rounds
-from stream.runtime.kafka.waypoints import Waypoint
+from stream.runtime.kafka.waypoints import Waypoint, nobody
 from stream.state import MemoryStore
 from tests.kafka.fake_engine import FakeEngine
 
@@ -59,19 +62,38 @@ class Outputs:
 
 
 def backlog() -> list[Fetched]:
-    batches = []
-    for start in range(0, BATCH * BATCHES, BATCH):
-        batch = Fetched()
-        batch.start, batch.next_offset = start, start + BATCH
-        for offset in range(start, start + BATCH):
-            now, user = START + offset * 1_000, f"u{offset * 7 % USERS}"
-            event = {"id": f"e{offset}", "type": "product_viewed", "time": now, "user_id": user}
-            record: Any = SimpleNamespace(
-                value=json.dumps(event).encode(), key=user.encode(), offset=offset, timestamp=now, headers=[]
-            )
-            batch.append(record)
-        batches.append(batch)
-    return batches
+    return [
+        fetch(start, [f"u{offset * 7 % USERS}" for offset in range(start, start + BATCH)])
+        for start in range(0, BATCH * BATCHES, BATCH)
+    ]
+
+
+def fetch(start: int, users: list[str]) -> Fetched:
+    """An event of each of `users`, one after the other from offset `start` on."""
+    batch = Fetched()
+    batch.start, batch.next_offset = start, start + len(users)
+    for offset, user in enumerate(users, start):
+        now = START + offset * 1_000
+        event = {"id": f"e{offset}", "type": "product_viewed", "time": now, "user_id": user}
+        record: Any = SimpleNamespace(
+            value=json.dumps(event).encode(), key=user.encode(), offset=offset, timestamp=now, headers=[]
+        )
+        batch.append(record)
+    return batch
+
+
+def make_rounds(engine: FakeEngine, fail: Callable[[BaseException], Awaitable[None]]) -> Rounds:
+    return Rounds(
+        engine,  # type: ignore[arg-type]
+        Ingest(),
+        Metrics(),
+        topic="events",
+        partitions=1,
+        source="/test",
+        step_bytes=64 << 10,
+        failed=fail,
+        lost=fail,
+    )
 
 
 def test_a_backlog_waits_outside_while_the_changelog_is_slow() -> None:
@@ -98,17 +120,7 @@ async def _hold_up() -> None:
     anything: Any = outputs
     changelog: Any = log
     state: Any = engine.open(store, None)
-    rounds = Rounds(
-        engine,  # type: ignore[arg-type]
-        Ingest(),
-        Metrics(),
-        topic="events",
-        partitions=1,
-        source="/test",
-        step_bytes=64 << 10,
-        failed=fail,
-        lost=fail,
-    )
+    rounds = make_rounds(engine, fail)
     committer = Committer(anything, anything, Metrics(), Pulse(1.0), passing, topic="events", partitions=1)
     owned = Owned(0, store, changelog, state, position=0)
 
@@ -147,6 +159,84 @@ async def _hold_up() -> None:
         seqs[value["user"]].append(value["seq"])
     assert len(seqs) == USERS
     assert all(each == list(range(1, len(each) + 1)) for each in seqs.values()), "order was lost"
+
+
+def test_a_round_is_for_who_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds_module, "_HOLD_SECONDS", 3_600.0)
+    asyncio.run(_hold_back())
+
+
+async def _hold_back() -> None:
+    logs, outputs, engine = (Log(), Log()), Outputs(), FakeEngine()
+    acknowledged: list[str] = []
+
+    async def fail(error: BaseException) -> None:
+        raise error
+
+    anything: Any = outputs
+    rounds = make_rounds(engine, fail)
+    owned = {}
+    for number, log in enumerate(logs):
+        store, changelog = MemoryStore(), cast("Any", log)
+        owned[number] = Owned(number, store, changelog, cast("Any", engine.open(store, None)), position=0)
+
+    async def bring(number: int, batch: Fetched) -> None:
+        name = f"{number}-{batch.start}"
+        await rounds.offer(SimpleNamespace(ack=lambda: acknowledged.append(name)), number, batch)
+        await _rest()
+
+    rounds.start()
+    committer = Committer(anything, anything, Metrics(), Pulse(1.0), nobody, topic="events", partitions=1)
+    rounds.resume(owned, committer)
+    try:
+        await bring(0, fetch(0, ["ann", "ann"]))
+        assert (logs[0].ends, logs[1].ends) == ([], []), "nobody is told anything yet"
+        await bring(1, fetch(0, ["bob", "bob", "bob"]))  # every third event makes a change
+        assert (logs[0].ends, logs[1].ends) == ([], [3])
+        await bring(0, fetch(2, ["ann", "eve"]))
+        assert (logs[0].ends, logs[1].ends) == ([4], [3])
+        await bring(1, fetch(3, ["eve"]))
+        assert acknowledged == ["1-0", "0-0", "0-2"]
+        await asyncio.wait_for(rounds.pause(), 60)
+    finally:
+        await rounds.stop()
+    assert (logs[0].ends, logs[1].ends) == ([4], [3, 4]), "what was stepped is put away before a rest"
+    assert acknowledged == ["1-0", "0-0", "0-2", "1-3"]
+    assert len(outputs.values) == 2
+
+
+def test_what_waits_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds_module, "_HOLD_SECONDS", 0.01)
+    asyncio.run(_wait_it_out())
+
+
+async def _wait_it_out() -> None:
+    put_away = asyncio.Event()
+    log, engine, store = Log(), FakeEngine(), MemoryStore()
+
+    async def passing(waypoint: Waypoint) -> None:
+        if waypoint is Waypoint.ACKNOWLEDGED:
+            put_away.set()
+
+    async def fail(error: BaseException) -> None:
+        raise error
+
+    anything: Any = Outputs()
+    rounds = make_rounds(engine, fail)
+    owned = Owned(0, store, cast("Any", log), cast("Any", engine.open(store, None)), position=0)
+    rounds.start()
+    rounds.resume(
+        {0: owned},
+        Committer(anything, anything, Metrics(), Pulse(60.0), passing, topic="events", partitions=1),
+    )
+    try:
+        for at in range(3):
+            put_away.clear()
+            await rounds.offer(SimpleNamespace(ack=lambda: None), 0, fetch(at, [f"u{at}"]))
+            await asyncio.wait_for(put_away.wait(), 60)
+            assert log.ends[-1] == owned.committed == at + 1
+    finally:
+        await rounds.stop()
 
 
 async def _rest() -> None:

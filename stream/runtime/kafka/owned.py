@@ -39,18 +39,29 @@ class Draft:
     """Record time of each change that a record brought about, for the latency."""
     records: int = 0
     """Input records that were stepped."""
+    timers: int = 0
+    """Due instants that fired."""
     fired: list[int] = field(default_factory=list)
-    """Due instants that fired, for the delay."""
+    """Those that fired where changes came of it, for the delay."""
+    begun: float = 0.0
+    """When its first step was added, by the monotonic clock (the event loop's)."""
     size: int = 0
     """About how many bytes its RecordBatch takes."""
 
     def add(self, step: Step, pending: list[Pending]) -> None:
+        if not self.steps:
+            self.begun = time.monotonic()
         self.steps.append(step)
         self.profiles.update(step.profiles)
         self.pending += pending
         self.size += sum([len(profile) for profile in step.profiles.values() if profile])
         self.size += sum([len(change.value) for change in pending])
         self.size += _PROFILE_OVERHEAD * len(step.profiles) + _CHANGE_OVERHEAD * len(pending)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Somebody waits for what it tells."""
+        return bool(self.pending or self.dead)
 
     @property
     def next_offset(self) -> int:

@@ -8,6 +8,10 @@ Two tasks take turns. *Compute* runs the engine over what has arrived and adds t
 from what it has decided, stored or not. So the slower the acknowledgements, the larger the rounds: at a low rate one is
 a handful of events and takes milliseconds, with a backlog it is megabytes. A draft that is full makes compute wait.
 
+A round is for who waits for it. A draft with a change or a dead letter goes at once; one that tells nobody anything may
+wait a little for more to go with it. A crash then costs the steps of that moment once more, and they are not missed: no
+output came of them. At a low rate, where a round costs as much as a hundred events, that is most of the rounds.
+
 What a round goes through, and why in that order, stands in `commit`. A round that fails, or that finds a damaged
 store, ends all that is owned here: nobody knows how far it came, so the partitions are taken anew from the log.
 """
@@ -46,6 +50,8 @@ _ROW = attrgetter("value", "offset", "timestamp")
 _TIMERS = 250
 """Users whose timers fire at once, and about how many a round of a partition holds unless it holds more records: what
 happens now goes along with the next round, and must not wait for a hundred thousand timers of the same midnight."""
+_HOLD_SECONDS = 0.2
+"""How long a draft without output may wait; from half of it on it goes with any other partition's round."""
 _WAITING = 2
 """Batches that may wait for their step, per partition."""
 
@@ -86,6 +92,8 @@ class Rounds:
         self._ready = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
+        self._alarm: asyncio.TimerHandle | None = None
+        """Rings when the oldest draft has waited long enough."""
         self._tasks: list[asyncio.Task[None]] = []
         self.committing_since: float | None = None
         """Monotonic time at which the round that waits for Kafka began."""
@@ -98,6 +106,8 @@ class Rounds:
         self._tasks = [asyncio.create_task(self._guard(work)) for work in (self._compute, self._commit)]
 
     async def stop(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -117,6 +127,7 @@ class Rounds:
         self._running = False
         self._generation += 1
         self._room.set()
+        self._ready.set()
         for owned in self._owned.values():
             owned.forget_arrived()
         if self._tasks and not any(task.done() for task in self._tasks):
@@ -183,10 +194,21 @@ class Rounds:
                     progress = True
                     if owned.draft:
                         self._drained.clear()
-                        self._ready.set()
+                        self._announce(owned.draft)
                     await asyncio.sleep(0)
             if not progress:
                 self._work.clear()
+
+    def _announce(self, draft: Draft) -> None:
+        """A round for it: now, or when it has waited."""
+        if draft.is_urgent or draft.size >= self._full:
+            self._ready.set()
+        elif self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_at(draft.begun + _HOLD_SECONDS, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._ready.set()
 
     def _advance(self, owned: Owned) -> bool:
         """One slice of work for a partition; False if there is none, or no room for it."""
@@ -271,7 +293,9 @@ class Rounds:
         if step.profiles or step.changes or owned.draft or owned.remark:
             owned.remark = False
             self._add(owned, step)
-            owned.draft.fired += step.fired
+            owned.draft.timers += len(step.fired)
+            if step.changes:
+                owned.draft.fired += step.fired
 
     def _add(self, owned: Owned, step: Step, records: Sequence[RawRecord] = ()) -> None:
         draft = owned.draft
@@ -315,7 +339,7 @@ class Rounds:
             if self._damage is not None:
                 error, self._damage = self._damage, None
                 await self._give_up(error)
-            drafts = [(owned, owned.take_draft()) for owned in self._owned.values() if owned.draft]
+            drafts = self._take_drafts()
             if drafts:
                 self.committing_since = time.monotonic()
                 self._work.set()
@@ -326,12 +350,25 @@ class Rounds:
                     await self._give_up(error)
                 finally:
                     self.committing_since = None
-            if not any(owned.draft for owned in self._owned.values()):
+            waiting = [owned.draft for owned in self._owned.values() if owned.draft]
+            for draft in waiting:
+                self._announce(draft)
+            if not waiting:
                 self._drained.set()
+
+    def _take_drafts(self) -> list[tuple[Owned, Draft]]:
+        """Those that go with this round: all, if nothing more comes."""
+        latest = asyncio.get_running_loop().time() - _HOLD_SECONDS / 2
+        return [
+            (owned, owned.take_draft())
+            for owned in self._owned.values()
+            if (draft := owned.draft)
+            and (draft.is_urgent or draft.size >= self._full or draft.begun <= latest or not self._running)
+        ]
 
 
 def _has_room_for_timers(draft: Draft) -> bool:
-    return len(draft.fired) < max(_TIMERS, draft.records)
+    return draft.timers < max(_TIMERS, draft.records)
 
 
 def _has_overdue(owned: Owned) -> bool:
