@@ -30,7 +30,7 @@ from stream.runtime.kafka.connection import aiokafka_options, group_options
 from stream.runtime.kafka.http import guard, serve
 from stream.runtime.kafka.journal import quiet_libraries, set_up_logging
 from stream.runtime.kafka.sources import SourceStage
-from stream.runtime.kafka.transport import BUFFERED_BATCHES, BatchSchema, BatchTransport
+from stream.runtime.kafka.transport import BUFFERED_LOADS, BatchSchema, BatchTransport
 from stream.runtime.kafka.waypoints import Passing, nobody
 from stream.runtime.kafka.worker import Worker
 
@@ -131,7 +131,7 @@ def bare_app(settings: Settings, group: str, kind: type[AppT]) -> AppT:
         topic_allow_declare=False,
         table_standby_replicas=1,
         stream_wait_empty=False,
-        stream_buffer_maxsize=BUFFERED_BATCHES,
+        stream_buffer_maxsize=BUFFERED_LOADS,
         broker_max_poll_records=settings.batch.max_poll_records,
         consumer_max_fetch_size=settings.batch.fetch_bytes,
         broker_request_timeout=40.0,
@@ -169,8 +169,10 @@ def _add_source(app: App, stage: SourceStage, number: int, name: str) -> None:
 
     @app.agent(topic, name=f"source-{number}", concurrency=1)
     async def take(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await stage.take(event, name, event.message.partition, event.value)
+        async for load in stream.noack():
+            for each in load:
+                await stage.take(each, name, each.tp.partition, each.batch)
+            load.taken = True
 
 
 def assemble(
@@ -209,8 +211,10 @@ def assemble(
 
     @app.agent(topic, name="segstream", concurrency=1)
     async def take(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await worker.offer(event, event.message.partition, event.value)
+        async for load in stream.noack():
+            for each in load:
+                await worker.offer(each, each.tp.partition, each.batch)
+            load.taken = True
 
     @app.on_rebalance_complete.connect
     async def assigned(sender: Any, **_: Any) -> None:

@@ -1,8 +1,8 @@
-"""Batches through Faust: one Faust message carries all records that a fetch brought for a partition.
+"""Batches through Faust: one Faust message carries all that a fetch brought of a topic, a batch for each partition.
 
 Faust stays what it is good at: membership of the consumer group, agents, lifecycle, web server. What it does per
-message (an asyncio hop chain, an event, an acknowledgement) is done per batch here, which is the difference between
-5 thousand and several hundred thousand records a second.
+message (an asyncio hop chain, an event) is done per fetch here, which is the difference between 5 thousand and several
+hundred thousand records a second. What is acknowledged is each partition's batch, by itself.
 
 Whose word counts for the position is the other difference. The group's committed offsets are written for the eyes of
 operators (lag) and never read: `positions` says where each partition goes on, and that is what its own changelog says.
@@ -11,8 +11,9 @@ worker.
 
 Overridden parts of faust.transport.drivers.aiokafka (0.15.3):
 
-    _drain_messages        one message per partition and fetch
-    _new_offset            the longest acknowledged prefix of the batches in flight: O(1), indifferent to gaps
+    _drain_messages        one message per topic and fetch
+    _filter_tps_with_pending_acks, _new_offset
+                           the longest acknowledged prefix of the batches in flight: O(1), indifferent to gaps
     perform_seek           to `positions`, not to the committed offsets
     on_partitions_revoked  finish and commit what is in flight before the partitions are gone
 """
@@ -40,8 +41,8 @@ FETCH_WAIT_MS = 100
 """How long the broker may hold a fetch open when there is nothing: the resolution of the idle watermark."""
 
 
-BUFFERED_BATCHES = 8
-"""Batches that may wait for the worker: `stream_buffer_maxsize`."""
+BUFFERED_LOADS = 8
+"""Loads that may wait for the worker: `stream_buffer_maxsize`."""
 _FEW = 200
 _REST_SECONDS = 0.005
 """After a fetch of a few records the next one waits: the resolution of live work, see `rest_after_few`."""
@@ -50,8 +51,30 @@ _REST_SECONDS = 0.005
 _COMMIT_SECONDS = 5.0
 
 
+class Delivery:
+    """A partition's batch, in flight until it is acknowledged."""
+
+    __slots__ = ("acked", "batch", "tp")
+
+    def __init__(self, tp: TP, batch: Fetched) -> None:
+        self.tp = tp
+        self.batch = batch
+        self.acked = False
+
+    def ack(self) -> None:
+        """Nothing of it can be lost any more."""
+        self.acked = True
+
+
+class Load(list[Delivery]):
+    """What a fetch brought of a topic: the value of a Faust message."""
+
+    taken = False
+    """Who it is for has room for the next one."""
+
+
 class BatchSchema(Schema):
-    """Hands batches on undecoded."""
+    """Hands loads on undecoded."""
 
     def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
         create_event = app.create_event
@@ -89,6 +112,14 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         watch_ends(self._consumer, self.consumer.ends)
         rest_after_few(self._consumer, _FEW, _REST_SECONDS)
 
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109  # Faust's
+        """Faust's way to the thread and back, a queue with workers that wait for it, costs as much as the fetch."""
+        consumer = self._ensure_consumer()
+        fetching = self._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=consumer._max_poll_records
+        )
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(fetching, self.thread_loop))
+
     async def seek_all(self, offsets: Mapping[TP, int]) -> None:
         """Seek in the thread's own loop."""
 
@@ -111,8 +142,8 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.ends: dict[TP, SeenEnd] = {}
-        self._in_flight: dict[TP, deque[ConsumerMessage]] = {}
-        self._latest: dict[str, deque[ConsumerMessage]] = {}
+        self._in_flight: dict[TP, deque[Delivery]] = {}
+        self._latest: dict[str, deque[Load]] = {}
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
@@ -124,8 +155,6 @@ class BatchConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         self._in_flight.clear()
-        self._acked.clear()
-        self._acked_index.clear()
         assignment = self.assignment()
         offsets = {tp: offset for tp, offset in self.transport.positions().items() if tp in assignment}
         await self._thread.seek_all(offsets)
@@ -156,14 +185,14 @@ class BatchConsumer(driver.Consumer):
     def on_buffer_full(self, tp: TP) -> None:
         """The blocking put into the agent's queue is the back-pressure; Faust's sleeps for a second."""
 
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> list[TP]:
+        return [tp for tp in self._in_flight if topics is None or tp in topics or tp.topic in topics]
+
     def _new_offset(self, tp: TP) -> int | None:
         in_flight = self._in_flight.get(tp)
         offset = None
         while in_flight and in_flight[0].acked:
-            offset = in_flight.popleft().offset + 1
-        if offset is not None:
-            self._acked[tp] = []
-            self._acked_index[tp] = set()
+            offset = in_flight.popleft().batch.next_offset
         return offset
 
     async def _drain_messages(self, fetcher: Any) -> None:
@@ -184,13 +213,19 @@ class BatchConsumer(driver.Consumer):
                 if not self.flow_active:
                     await self.perform_seek()
                     continue
+                loads: dict[str, Load] = {}
                 for tp, fetched in records.items():
-                    if not self.flow_active or self.app.consumer_generation_id != generation:
-                        break  # a seek follows
                     if tp in active and fetched.start == self._read_offset[tp]:
-                        await self._deliver(TP(*tp), fetched, generation)
+                        delivery = Delivery(TP(*tp), fetched)
+                        self._in_flight.setdefault(delivery.tp, deque()).append(delivery)
+                        self._read_offset[tp] = fetched.next_offset
+                        loads.setdefault(tp.topic, Load()).append(delivery)
                     else:  # fetched before a seek, or before a pause: once more from where it belongs
                         await self._thread.seek_all({tp: self._read_offset[tp]})
+                for load in loads.values():
+                    if not self.flow_active or self.app.consumer_generation_id != generation:
+                        break  # a seek follows
+                    await self._deliver(load, generation)
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
@@ -207,30 +242,18 @@ class BatchConsumer(driver.Consumer):
             )
             raise
 
-    async def _deliver(self, tp: TP, fetched: Fetched, generation: int) -> None:
+    async def _deliver(self, load: Load, generation: int) -> None:
+        last = load[-1]
+        tp, offset = last.tp, last.batch.next_offset - 1
         message = ConsumerMessage(
-            tp.topic,
-            tp.partition,
-            fetched.next_offset - 1,
-            fetched[-1].timestamp / 1000 if len(fetched) else 0.0,
-            0,
-            None,
-            None,
-            fetched,
-            None,
-            0,
-            0,
-            tp,
-            generation_id=generation,
+            tp.topic, tp.partition, offset, 0.0, 0, None, None, load, None, 0, 0, tp, generation_id=generation
         )
-        self._in_flight.setdefault(tp, deque()).append(message)
-        self._read_offset[tp] = fetched.next_offset
         # Each topic has an agent, whose queue is first in, first out: if the oldest of as many as it holds has been
-        # acknowledged, there is room for one more and nothing to wait for. To be able to wait costs four tasks, which
-        # was a fifth of what a small fetch cost.
-        latest = self._latest.setdefault(tp.topic, deque(maxlen=BUFFERED_BATCHES))
-        has_room = len(latest) == latest.maxlen and latest[0].acked
-        latest.append(message)
+        # taken, there is room for one more and nothing to wait for. To be able to wait costs four tasks, which was a
+        # fifth of what a small fetch cost.
+        latest = self._latest.setdefault(tp.topic, deque(maxlen=BUFFERED_LOADS))
+        has_room = len(latest) == latest.maxlen and latest[0].taken
+        latest.append(load)
         if has_room:
             await self.callback(message)
         else:
