@@ -1,8 +1,8 @@
 """The Faust application around a worker, whatever engine it runs.
 
-One agent on the events topic hands each batch to the worker. Agents are supervised by crashing: a restarted agent
-would go on behind the message that failed. Whatever goes wrong ends the process; what is true then stands in the
-changelog, and the next start goes on from there.
+One agent on the events topic hands what each fetch brought to the worker. Agents are supervised by crashing: a
+restarted agent would go on behind the message that failed. Whatever goes wrong ends the process; what is true then
+stands in the changelog, and the next start goes on from there.
 """
 
 from __future__ import annotations
