@@ -2,6 +2,9 @@
 
 A change carries no wall clock and no coordinates of a partition. Those ride beside it, as the Kafka timestamp and
 headers, so that a replay on another machine writes the same bytes.
+
+`Body` and the parts below it say what a change's JSON looks like, its fields and their order, and nothing else writes
+one. What has a default is left out where it does not apply; what has none is always there, if need be as null.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import UnsetType
 
 from stream.instants import format_instant
 
@@ -53,21 +57,127 @@ class Change(msgspec.Struct, gc=False, kw_only=True):
     @property
     def member_key(self) -> bytes:
         """Key in the members topic: the JSON array [segment, user, instance or null]."""
-        return _encode([self.segment, self.user, self.instance])
+        return _encode((self.segment, self.user, self.instance))
 
     def headers(self, source: str) -> list[tuple[str, bytes]]:
         """CloudEvents 1.0 attributes in Kafka binary mode. `source` is a URI reference that names the deployment."""
         return [
-            ("ce_specversion", b"1.0"),
+            _SPECIFICATION,
             ("ce_id", self.event_id.encode()),
             ("ce_type", b"segment." + self.type.encode()),
             ("ce_source", source.encode()),
             ("ce_subject", self.user.encode()),
             ("ce_time", format_instant(self.effective_at).encode()),
-            ("content-type", b"application/json"),
+            _CONTENT_TYPE,
         ]
 
 
-def encode_value(fields: dict[str, Any]) -> bytes:
-    """The JSON of a change's value: `fields` in their order, those that are None left out."""
-    return _encode({name: value for name, value in fields.items() if value is not None})
+_SPECIFICATION = ("ce_specversion", b"1.0")
+_CONTENT_TYPE = ("content-type", b"application/json")
+
+
+# --- the record's value ----------------------------------------------------------------------------------------------
+
+
+class Subject(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
+    """The segment or ladder."""
+
+    key: str
+    kind: str
+    """segment or ladder."""
+    version: int | None = None
+    """The definition's own `version:`."""
+    hash: str
+    value: str | None = None
+    """A ladder's tier after the change."""
+    previous: str | None = None
+    """A ladder's tier before it."""
+
+
+class Person(msgspec.Struct, gc=False, omit_defaults=True):
+    """The user, and the other ids seen on their events."""
+
+    id: str
+    ids: dict[str, str] | None = None
+
+
+class Trigger(msgspec.Struct, gc=False, omit_defaults=True):
+    """The event that ran the evaluation."""
+
+    event_id: str
+    type: str
+    time: str
+    clamped: bool = False
+    """Its time lay too far after its record's, and was set to it."""
+
+
+class Evidence(msgspec.Struct, gc=False):
+    """An event behind a leaf of a reason."""
+
+    event_id: str
+    time: str
+
+
+class ReasonLeaf(msgspec.Struct, gc=False):
+    """One of the leaves that decided, with what it compared if it does: durations as text, what is unknown as null."""
+
+    leaf: str
+    value: Any
+    op: str | UnsetType
+    bound: Any
+    evidence: list[Evidence]
+
+
+class Line(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
+    """What is known of one product in an attachment."""
+
+    product_id: str
+    name: str | None = None
+    category: str | None = None
+    brand: str | None = None
+    price: float | None = None
+    quantity: float
+
+
+class Lines(msgspec.Struct, gc=False):
+    """An attachment: the lines of events, merged by product."""
+
+    count: int
+    """Of lines, of which `items` may hold fewer."""
+    quantity: float
+    value: float
+    items: list[Line]
+    """Newest first."""
+
+
+class Judgement(msgspec.Struct, gc=False):
+    """What a messaging system may do about an entry."""
+
+    actionable: bool
+    variant: str | UnsetType
+    suppressed_by: tuple[str, ...]
+    entry: int
+    not_before: str | None
+
+
+class Body(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True, tag_field="schema", tag=SCHEMA):
+    """A record's value."""
+
+    event_id: str
+    type: str
+    segment: Subject
+    user: Person
+    instance: str | None = None
+    seq: int
+    effective_at: str
+    expires_at: str | None = None
+    cause: str
+    trigger: Trigger | None = None
+    retracts: str | None = None
+    reason: list[ReasonLeaf]
+    context: dict[str, Lines] | None = None
+    policy: Judgement | None = None
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        return _encode(self)

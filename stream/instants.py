@@ -62,9 +62,13 @@ def format_instant(instant: int) -> str:
     >>> format_instant(1795253400000)
     '2026-11-21T09:30:00.000Z'
     """
-    minute, rest = divmod(min(instant, _LAST_WRITABLE), 60_000)
-    day, minute = divmod(minute, 1440)
-    second, millisecond = divmod(rest, 1000)
+    instant = min(instant, _LAST_WRITABLE)
+    day = instant // 86_400_000
+    rest = instant - day * 86_400_000
+    minute = rest // 60_000
+    rest -= minute * 60_000
+    second = rest // 1000
+    millisecond = rest - second * 1000
     return f"{_format_day(day)}{_MINUTES[minute]}{_SECONDS[second]}{_MILLISECONDS[millisecond]}"
 
 

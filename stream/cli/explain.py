@@ -143,7 +143,7 @@ def _add(tree: Tree, said: Explanation, prefix: str = "") -> None:
     if said.why is not None:
         line.append(f"   unknown: {said.why}", "yellow")
     if said.evidence:
-        told = ", ".join(f"{event} {format_instant(time)}" for time, event in said.evidence)
+        told = ", ".join(f"{one.event_id} {one.time}" for one in said.evidence)
         line.append(f"   ({told})", "dim")
     branch = tree.add(line)
     for part in said.parts:

@@ -11,6 +11,9 @@ from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from msgspec import UNSET, UnsetType
+
+from stream.changes import Judgement
 from stream.definitions.model import Actions, QuietHours
 from stream.engine.calendar import from_local, to_local
 from stream.engine.profile import Profile
@@ -31,17 +34,17 @@ class Policy:
 
     def judge(
         self, profile: Profile, instant: int, cause: str, acted: list[int], outranked: bool, entry: int
-    ) -> dict[str, Any]:
+    ) -> Judgement:
         """The policy of an entry. `acted` holds the instants of actionable entries so far, oldest first."""
         actions = self._actions
-        suppressed = []
+        suppressed: list[str] = []
         if actions.cooldown is not None and acted and instant < acted[-1] + actions.cooldown:
             suppressed.append("cooldown")
         if actions.cap is not None:
             n, per = actions.cap
             if sum(1 for time in acted if time > instant - per) >= n:
                 suppressed.append("cap")
-        variant = None
+        variant: str | UnsetType = UNSET
         if actions.holdout is not None:
             variant = "control" if in_holdout(profile.user, *actions.holdout) else "treatment"
             if variant == "control":
@@ -54,16 +57,11 @@ class Policy:
             suppressed.append("priority")
         if cause == "definition_change" and not self._announce:
             suppressed.append("backfill")
-        policy: dict[str, Any] = {"actionable": not suppressed}
-        if variant is not None:
-            policy["variant"] = variant
-        policy["suppressed_by"] = suppressed
-        policy["entry"] = entry
         quiet = (
             None if actions.quiet_hours is None else self._quiet_end(profile, instant, actions.quiet_hours)
         )
-        policy["not_before"] = None if quiet is None else format_instant(quiet)
-        return policy
+        not_before = None if quiet is None else format_instant(quiet)
+        return Judgement(not suppressed, variant, tuple(suppressed), entry, not_before)
 
     def remember(self, acted: list[int], instant: int) -> None:
         """Notes an actionable entry, keeping only as many as cooldown and cap can ask for."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stream.changes import Line, Lines
 from stream.engine.cells import MAX_TEXT, MICRO, to_micros, to_scalar
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.summaries import CellSummary, LinesSummary, last_time
@@ -73,38 +74,43 @@ class Attachment:
         self._remove = remove
         self._max = most
 
-    def build(self, profile: Profile) -> dict[str, Any]:
-        """{count, quantity, value, items} of what is known, newest line first."""
+    def build(self, profile: Profile) -> Lines:
+        """What is known of the lines, newest first."""
         start = -FOREVER if self._since is None else last_time(self._since.state(profile, None))
-        merged: dict[str, dict[str, Any]] = {}
+        merged: dict[str, Line] = {}
         for collected in self._collect.since(profile, start):
-            for product, quantity, price, *details in collected[2]:
-                line = merged.setdefault(product, {"product_id": product})
-                for name, value in zip(_DETAILS, details, strict=True):
-                    if value is not None:
-                        line.setdefault(name, value)
-                if price is not None:
-                    line.setdefault("price", price)
-                line["quantity"] = line.get("quantity", 0) + quantity
+            for product, quantity, price, name, category, brand in collected[2]:
+                line = merged.get(product)
+                if line is None:
+                    merged[product] = Line(
+                        product_id=product,
+                        name=name,
+                        category=category,
+                        brand=brand,
+                        price=price,
+                        quantity=quantity,
+                    )
+                    continue
+                line.quantity += quantity
+                if line.price is None:
+                    line.price = price
+                if line.name is None:
+                    line.name = name
+                if line.category is None:
+                    line.category = category
+                if line.brand is None:
+                    line.brand = brand
         if self._remove is not None:
             for removal in self._remove.since(profile, start)[::-1]:
                 for product, quantity, *_ in removal[2]:
-                    if product in merged:
-                        merged[product]["quantity"] -= quantity
-        items = [_ordered(line) for line in merged.values() if line["quantity"] > 0]
-        value = sum(
-            (to_micros(line["price"]) or 0) * (to_micros(line["quantity"]) or 0)
-            for line in items
-            if "price" in line
-        )
-        return {
-            "count": len(items),
-            "quantity": sum(line["quantity"] for line in items),
-            "value": value / MICRO / MICRO,
-            "items": items[: self._max],
-        }
-
-
-def _ordered(line: dict[str, Any]) -> dict[str, Any]:
-    names = ("product_id", "name", "category", "brand", "price", "quantity")
-    return {name: line[name] for name in names if name in line}
+                    line = merged.get(product)
+                    if line is not None:
+                        line.quantity -= quantity
+        items = [line for line in merged.values() if line.quantity > 0]
+        total: Any = 0
+        value: Any = 0
+        for line in items:
+            total += line.quantity
+            if line.price is not None:
+                value += (to_micros(line.price) or 0) * (to_micros(line.quantity) or 0)
+        return Lines(len(items), total, value / MICRO / MICRO, items[: self._max])

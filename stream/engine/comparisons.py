@@ -11,9 +11,11 @@ from collections.abc import Callable
 from math import ceil, floor, isfinite
 from typing import Any
 
-from stream.engine.conditions import NOBODY_KNOWS, NULL, Condition, Either, Explanation, Held, Verdict
+from stream.changes import Evidence
+from stream.engine.conditions import NOBODY_KNOWS, NULL, Condition, Either, Held, Leaf, Verdict
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.shares import Decay
+from stream.engine.summaries import RecentSummary
 from stream.engine.unknowns import why_unknown
 from stream.engine.values import NUMBERS, Constant, Count, Feature, Value
 
@@ -102,25 +104,19 @@ class Comparison(Condition):
                 return candidate
         return until
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
-        left = self._left.value(profile, instant, key)[0]
-        right = self._right.value(profile, instant, key)[0]
-        why = None
-        if verdict is None:
-            sides = (why_unknown(side, profile, instant, key) for side in (self._left, self._right))
-            why = " and ".join(filter(None, sides)) or "the two sides are not of one kind"
-        return Explanation(
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
+        return Leaf(
             self.text,
-            verdict,
-            until,
-            left,
+            evidence_behind(profile, self._left, instant, key),
+            self._left.value(profile, instant, key)[0],
             self._operator,
-            right,
+            self._right.value(profile, instant, key)[0],
             self._duration,
-            evidence_of(profile, self._left, instant, key),
-            why=why,
         )
+
+    def doubt(self, profile: Profile, instant: int, key: str | None) -> str | None:
+        sides = (why_unknown(side, profile, instant, key) for side in (self._left, self._right))
+        return " and ".join(filter(None, sides)) or "the two sides are not of one kind"
 
 
 class AtLeastShare(Comparison):
@@ -192,13 +188,13 @@ class Silence(Comparison):
         return verdict, until
 
 
-def evidence_of(profile: Profile, value: Value, instant: int, key: str | None) -> list[tuple[int, str]]:
+def evidence_behind(profile: Profile, value: Value, instant: int, key: str | None) -> list[Evidence]:
     """Newest events behind a value that is a feature, as far as its window reaches back."""
-    recent = getattr(value, "recent", None)
+    recent: RecentSummary | None = getattr(value, "recent", None)
     if recent is None:
         return []
     reach = value.reach(profile, instant) if isinstance(value, Feature) else -FOREVER
-    return [entry for entry in recent.read(profile, key) if entry[0] >= reach]
+    return recent.evidence(profile, key, reach)
 
 
 class Fading(Condition):
@@ -231,43 +227,38 @@ class Fading(Condition):
                 return candidate
         return FOREVER
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
         weight = self._decay.value(profile, instant, key)[0]
-        why = why_unknown(self._decay, profile, instant, key)
-        evidence = evidence_of(profile, self._decay, instant, key)
-        return Explanation(
-            self.text, verdict, until, weight, self._operator, self._bound, evidence=evidence, why=why
-        )
+        evidence = evidence_behind(profile, self._decay, instant, key)
+        return Leaf(self.text, evidence, weight, self._operator, self._bound)
+
+    def doubt(self, profile: Profile, instant: int, key: str | None) -> str | None:
+        return why_unknown(self._decay, profile, instant, key)
 
 
 class Member(Condition):
     """`item in [a, b]`: true if equal to one, unknown if only an unknown comparison stands against false."""
 
-    __slots__ = ("_options",)
+    __slots__ = ("_comparisons", "_options")
 
     def __init__(self, comparisons: tuple[Comparison, ...], text: str) -> None:
         super().__init__(text)
+        self._comparisons = comparisons
         self._options = Either(comparisons)
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         return self._options.test(profile, instant, key)
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        whole = self._options.explain(profile, instant, key)
-        first = whole.parts[0]
-        bound = [part.bound for part in whole.parts]
-        return Explanation(
-            self.text,
-            whole.verdict,
-            whole.until,
-            first.value,
-            "in",
-            bound,
-            first.duration,
-            first.evidence,
-            why=first.why,
-        )
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
+        leaves = [option.leaf(profile, instant, key, verdict) for option in self._comparisons]
+        bound = [leaf.bound for leaf in leaves]
+        return Leaf(self.text, leaves[0].evidence, leaves[0].value, "in", bound, leaves[0].duration)
+
+    def doubt(self, profile: Profile, instant: int, key: str | None) -> str | None:
+        for option in self._comparisons:
+            if option.test(profile, instant, key)[0] is None:
+                return option.doubt(profile, instant, key)
+        return None
 
 
 class Truth(Condition):
@@ -283,23 +274,12 @@ class Truth(Condition):
         value, _, until = self._value.value(profile, instant, key)
         return (value if type(value) is bool else None), until
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
         value = self._value.value(profile, instant, key)[0]
-        why = why_unknown(self._value, profile, instant, key)
-        if verdict is None and why is None:
-            why = f"{self.text} is neither true nor false"
-        return Explanation(
-            self.text,
-            verdict,
-            until,
-            value,
-            "==",
-            True,
-            False,
-            evidence_of(profile, self._value, instant, key),
-            why=why,
-        )
+        return Leaf(self.text, evidence_behind(profile, self._value, instant, key), value, "==", True)
+
+    def doubt(self, profile: Profile, instant: int, key: str | None) -> str | None:
+        return why_unknown(self._value, profile, instant, key) or f"{self.text} is neither true nor false"
 
 
 class Exists(Condition):
@@ -315,9 +295,6 @@ class Exists(Condition):
         value, _, until = self._value.value(profile, instant, key)
         return value is not None, until
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
         value = self._value.value(profile, instant, key)[0]
-        return Explanation(
-            self.text, verdict, until, value, evidence=evidence_of(profile, self._value, instant, key)
-        )
+        return Leaf(self.text, evidence_behind(profile, self._value, instant, key), value)

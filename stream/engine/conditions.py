@@ -12,7 +12,8 @@ It is `test` with false and unknown taken together, and so may stop earlier and 
 not rise by waiting, and who was here a minute ago is not silent for a week, whatever their rhythm. With a membership
 per key it also says whether events of other keys could begin it: what a key's own events decide, they cannot.
 
-`explain` walks the same nodes with the same `test` and keeps what each said.
+`reasons` names the leaves that made a verdict, for the change that it brings; `explain` walks the same nodes with the
+same `test` and keeps what each said. Both have from `leaf` what a leaf compares, and on what evidence.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from stream.changes import Evidence
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import EVIDENCE, CellSummary, RecentSummary, last_time
+from stream.engine.summaries import EVIDENCE, CellSummary, RecentSummary, evidence_of, last_time
 from stream.engine.unknowns import history_of
 from stream.engine.values import Answer, Value, covered_from
 
@@ -33,6 +35,30 @@ NOBODY_KNOWS: Final[Verdict] = (None, FOREVER)
 Held = tuple[bool, int, bool]
 """(Whether a condition is true, the next instant at which that could be otherwise, and of one that is not true whether
 until then only an event of the key can make it so)."""
+
+
+class Leaf:
+    """What a condition without parts compares, and on what evidence."""
+
+    __slots__ = ("bound", "duration", "evidence", "operator", "text", "value")
+
+    def __init__(
+        self,
+        text: str,
+        evidence: list[Evidence],
+        value: Any = None,
+        operator: str | None = None,
+        bound: Any = None,
+        duration: bool = False,
+    ) -> None:
+        self.text = text
+        self.evidence = evidence
+        """The events behind it, oldest first."""
+        self.value = value
+        self.operator = operator
+        self.bound = bound
+        self.duration = duration
+        """Whether `value` and `bound` are durations in milliseconds."""
 
 
 @dataclass(slots=True)
@@ -46,21 +72,11 @@ class Explanation:
     operator: str | None = None
     bound: Any = None
     duration: bool = False
-    """Whether `value` and `bound` are durations in milliseconds."""
-    evidence: list[tuple[int, str]] = field(default_factory=list)
-    """(time, id) of the events behind it, oldest first."""
+    """As in a leaf."""
+    evidence: list[Evidence] = field(default_factory=list)
     parts: list[Explanation] = field(default_factory=list)
     why: str | None = None
     """Why the verdict is unknown, if it is."""
-
-    def deciding(self) -> list[Explanation]:
-        """The leaves that made the verdict what it is."""
-        if not self.parts:
-            return [self]
-        same = [part for part in self.parts if part.verdict is self.verdict]
-        if self.text == "not":
-            same = self.parts
-        return [leaf for part in same for leaf in part.deciding()]
 
 
 class Condition:
@@ -84,21 +100,57 @@ class Condition:
         verdict, until = self.test(profile, instant, key)
         return verdict is True, until, self.own
 
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
+        """What it compares at an instant, of which it is known what it says."""
+        raise AssertionError("every condition without parts defines this")
+
+    def doubt(self, profile: Profile, instant: int, key: str | None) -> str | None:
+        """Why the verdict is unknown, where more can be said than that."""
+        return None
+
+    def reasons(
+        self, profile: Profile, instant: int, key: str | None, verdict: bool | None, found: list[Leaf]
+    ) -> None:
+        """Adds to `found` the leaves that make it say what it says at an instant."""
+        found.append(self.leaf(profile, instant, key, verdict))
+
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         """The same with everything that led to it."""
-        raise AssertionError("every condition defines this")
+        verdict, until = self.test(profile, instant, key)
+        leaf = self.leaf(profile, instant, key, verdict)
+        return Explanation(
+            leaf.text,
+            verdict,
+            until,
+            leaf.value,
+            leaf.operator,
+            leaf.bound,
+            leaf.duration,
+            leaf.evidence,
+            why=self.doubt(profile, instant, key) if verdict is None else None,
+        )
 
 
 class Composite(Condition):
-    """Conditions joined."""
+    """Conditions joined. What decides are the operands that say the same."""
 
-    __slots__ = ("_operands",)
+    __slots__ = ("_operands", "_unanimous")
 
-    def __init__(self, operands: tuple[Condition, ...], text: str) -> None:
+    def __init__(self, operands: tuple[Condition, ...], text: str, unanimous: bool | None = None) -> None:
         super().__init__(text)
         self._operands = operands
         self.own = all(operand.own for operand in operands)
         self.cost = max(operand.cost for operand in operands)
+        self._unanimous = unanimous
+        """The verdict that takes all operands to say the same, if there is one."""
+
+    def reasons(
+        self, profile: Profile, instant: int, key: str | None, verdict: bool | None, found: list[Leaf]
+    ) -> None:
+        agreed = verdict is not None and verdict is self._unanimous
+        for operand in self._operands:
+            if agreed or operand.test(profile, instant, key)[0] is verdict:
+                operand.reasons(profile, instant, key, verdict, found)
 
     def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
         verdict, until = self.test(profile, instant, key)
@@ -157,9 +209,8 @@ class MemberOf(Condition):
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         return self._is_member(profile, key if self._same_key else None), FOREVER
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
-        return Explanation(self.text, verdict, until, verdict, "==", True)
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
+        return Leaf(self.text, [], verdict, "==", True)
 
 
 class Asked(Value):
@@ -185,7 +236,7 @@ class All(Composite):
     __slots__ = ("_cheapest_first",)
 
     def __init__(self, operands: tuple[Condition, ...]) -> None:
-        super().__init__(operands, "all")
+        super().__init__(operands, "all", True)
         # One that is not true speaks for all: best one that only the key's events can change, and a cheap one.
         order = sorted(operands, key=lambda operand: (not operand.own, operand.cost))
         self._cheapest_first = tuple(order)
@@ -221,7 +272,7 @@ class Either(Composite):
     __slots__ = ()
 
     def __init__(self, operands: tuple[Condition, ...]) -> None:
-        super().__init__(operands, "any")
+        super().__init__(operands, "any", False)
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         verdict: bool | None = False
@@ -287,6 +338,12 @@ class Not(Composite):
         verdict, until = self._operands[0].test(profile, instant, key)
         return (None if verdict is None else not verdict), until
 
+    def reasons(
+        self, profile: Profile, instant: int, key: str | None, verdict: bool | None, found: list[Leaf]
+    ) -> None:
+        opposite = None if verdict is None else not verdict
+        self._operands[0].reasons(profile, instant, key, opposite, found)
+
 
 # --- events ----------------------------------------------------------------------------------------------------------
 
@@ -328,16 +385,24 @@ class Do(Condition):
     def _covered_from(self, profile: Profile, key: str | None) -> int:
         return max(covered_from(summary, profile, key) for summary in self._summaries)
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
-        reach = -FOREVER if self._last is None else instant - self._last + 1
-        recent = sorted(
-            entry for recent in self._recents for entry in recent.read(profile, key) if entry[0] >= reach
-        )[-EVIDENCE:]
-        why = None
-        if verdict is None:
-            why = history_of((self._covered_from(profile, key), reach), instant)
-        return Explanation(self.text, verdict, until, evidence=recent, why=why)
+    def _reach(self, instant: int) -> int:
+        return -FOREVER if self._last is None else instant - self._last + 1
+
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
+        reach = self._reach(instant)
+        if len(self._recents) == 1:
+            return Leaf(self.text, self._recents[0].evidence(profile, key, reach))
+        found = [one for recent in self._recents for one in recent.evidence(profile, key, reach)]
+        found.sort(key=by_time)
+        return Leaf(self.text, found[-EVIDENCE:])
+
+    def doubt(self, profile: Profile, instant: int, key: str | None) -> str | None:
+        return history_of((self._covered_from(profile, key), self._reach(instant)), instant)
+
+
+def by_time(evidence: Evidence) -> tuple[str, str]:
+    """What evidence is ordered by."""
+    return (evidence.time, evidence.event_id)
 
 
 class AfterEntry(Condition):
@@ -359,7 +424,6 @@ class AfterEntry(Condition):
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
         return NEVER if self._fact(profile) is None else ALWAYS
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
         fact = self._fact(profile)
-        return Explanation(self.text, verdict, until, evidence=[] if fact is None else [(fact[0], fact[1])])
+        return Leaf(self.text, [] if fact is None else [evidence_of(fact[0], fact[1])])

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import to_builtins
+
 from stream.changes import Change
 from stream.definitions.source import suggest
 from stream.engine.conditions import Explanation
@@ -251,7 +253,7 @@ def node_fields(said: Explanation) -> dict[str, Any]:
         fields["why"] = said.why
     fields["until"] = _instant(said.until if said.until < FOREVER else None)
     if said.evidence:
-        fields["evidence"] = [{"event_id": id_, "time": format_instant(time)} for time, id_ in said.evidence]
+        fields["evidence"] = to_builtins(said.evidence)
     if said.parts:
         fields["parts"] = [node_fields(part) for part in said.parts]
     return fields

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from stream.engine.actions import Policy
 from stream.engine.attachments import Attachment
-from stream.engine.conditions import Condition, Explanation
+from stream.engine.conditions import Condition, Explanation, Leaf
 from stream.engine.membership import ACTIONABLE, ENTRIES, HELD, SINCE, Decision, Occasion, Rule
 from stream.engine.profile import FOREVER, Profile
 
@@ -183,13 +183,16 @@ class LadderRule(Rule):
 
     def _reason(
         self, profile: Profile, instant: int, answer: TierRule | None, previous: str | None
-    ) -> list[Explanation]:
+    ) -> list[Leaf]:
         """Why the new tier holds; on the way down also why the old one no longer does."""
-        reason = [] if answer is None else answer.when.explain(profile, instant, None).deciding()
+        found: list[Leaf] = []
         rank = self._ranks.get(previous or "")
         if rank is not None and (answer is None or rank < self._ranks[answer.name]):
-            reason = self._tiers[rank].when.explain(profile, instant, None).deciding() + reason
-        return reason
+            left = self._tiers[rank].when
+            left.reasons(profile, instant, None, left.test(profile, instant, None)[0], found)
+        if answer is not None:
+            answer.when.reasons(profile, instant, None, True, found)
+        return found
 
     def explain(self, profile: Profile, instant: int, key: str | None) -> list[Explanation]:
         return [tier.when.explain(profile, instant, None) for tier in self._tiers]

@@ -15,13 +15,13 @@ entry came too early. What the late event made is told by asking at the same ins
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
+from stream.changes import Judgement, Subject
 from stream.durations import format_duration
 from stream.engine.actions import Policy
 from stream.engine.attachments import Attachment
-from stream.engine.conditions import Condition, Explanation
+from stream.engine.conditions import Condition, Explanation, Leaf
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.summaries import KeysOf, Summary
 from stream.events import Event
@@ -72,36 +72,81 @@ class Occasion:
         """For a late event: what was held of each (rule, key) before it was added."""
 
 
-@dataclass(slots=True)
 class Decision:
     """One change, not yet dressed as a record."""
 
-    rule: Any
-    type: str
-    seq: int
-    instance: str | None
-    event_id: str
-    reason: list[Explanation]
-    held: list[Any] | None = None
-    """The membership or tier that the change begins or renews."""
-    value: str | None = None
-    previous: str | None = None
-    retracts: str | None = None
-    expires_at: int | None = None
-    forget: bool = False
-    cause: str | None = None
-    """Its own cause, where it is not the occasion's."""
-    entry: int = 0
-    """How many entries of this segment the user has had, this one included."""
-    policy: dict[str, Any] | None = None
-    since: int | None = None
-    """Of an end: when the membership was first entered."""
+    __slots__ = (
+        "cause",
+        "entry",
+        "event_id",
+        "expires_at",
+        "forget",
+        "held",
+        "instance",
+        "policy",
+        "previous",
+        "reason",
+        "retracts",
+        "rule",
+        "seq",
+        "since",
+        "type",
+        "value",
+    )
+
+    def __init__(
+        self,
+        rule: Rule,
+        type_: str,
+        seq: int,
+        instance: str | None,
+        event_id: str,
+        reason: list[Leaf],
+        held: list[Any] | None = None,
+        value: str | None = None,
+        previous: str | None = None,
+        expires_at: int | None = None,
+        forget: bool = False,
+        cause: str | None = None,
+        entry: int = 0,
+    ) -> None:
+        self.rule = rule
+        self.type = type_
+        self.seq = seq
+        self.instance = instance
+        self.event_id = event_id
+        self.reason = reason
+        self.held = held
+        """The membership or tier that the change begins or renews."""
+        self.value = value
+        self.previous = previous
+        self.expires_at = expires_at
+        self.forget = forget
+        self.cause = cause
+        """Its own cause, where it is not the occasion's."""
+        self.entry = entry
+        """How many entries of this segment the user has had, this one included."""
+        self.retracts: str | None = None
+        self.policy: Judgement | None = None
+        self.since: int | None = None
+        """Of an end: when the membership was first entered."""
 
 
 class Rule:
     """Base of what decides: segments and ladders."""
 
-    __slots__ = ("attachments", "dependents", "hash", "index", "kind", "name", "policy", "shape", "version")
+    __slots__ = (
+        "_subjects",
+        "attachments",
+        "dependents",
+        "hash",
+        "index",
+        "kind",
+        "name",
+        "policy",
+        "shape",
+        "version",
+    )
 
     def __init__(
         self,
@@ -125,6 +170,21 @@ class Rule:
         """Rules that refer to this one."""
         self.shape = kind
         """What its state looks like: state of another shape cannot be taken over."""
+        self._subjects: dict[tuple[str | None, str | None], Subject] = {}
+
+    def subject(self, value: str | None, previous: str | None) -> Subject:
+        """What changes say of the rule, which is the same for all with the same tiers."""
+        found = self._subjects.get((value, previous))
+        if found is None:
+            found = self._subjects[value, previous] = Subject(
+                key=self.name,
+                kind=self.kind,
+                version=self.version,
+                hash=self.hash,
+                value=value,
+                previous=previous,
+            )
+        return found
 
     def state(self, profile: Profile) -> list[Any]:
         """The rule's state in a profile, made if need be."""
@@ -464,7 +524,7 @@ class SegmentRule(Rule):
             seq,
             key,
             event_id,
-            self._when.explain(profile, instant, key).deciding(),
+            reasons(self._when, profile, instant, key, True),
             held=held,
             expires_at=None if self._ttl is None else instant + self._ttl,
             entry=self.state(profile)[ENTRIES],
@@ -506,13 +566,13 @@ class SegmentRule(Rule):
             return False
         if by_condition and self._exit is not None:
             profile.facts = held[FACTS]
-            reason = self._exit.explain(profile, instant, key).deciding()
+            reason = reasons(self._exit, profile, instant, key, True)
         elif by_condition or retracted or disqualified:
-            reason = self._when.explain(profile, instant, key).deciding()
+            reason = reasons(self._when, profile, instant, key, when)
         else:
             assert self._ttl is not None
             leaf = f"ttl {format_duration(self._ttl)}"
-            reason = [Explanation(leaf, True, FOREVER, instant - held[SINCE], ">=", self._ttl, True)]
+            reason = [Leaf(leaf, [], instant - held[SINCE], ">=", self._ttl, True)]
         seq, event_id = self.identify(profile, key)
         decision = Decision(self, "retracted" if retracted else "exited", seq, key, event_id, reason)
         decision.since = held[ENTERED]
@@ -582,6 +642,15 @@ class SegmentRule(Rule):
             )
             found.append(self._exit.explain(profile, instant, key))
         return found
+
+
+def reasons(
+    condition: Condition, profile: Profile, instant: int, key: str | None, verdict: bool | None
+) -> list[Leaf]:
+    """The leaves that make a condition say what it says."""
+    found: list[Leaf] = []
+    condition.reasons(profile, instant, key, verdict, found)
+    return found
 
 
 def held_of(instance: Any) -> list[Any] | None:

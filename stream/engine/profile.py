@@ -149,6 +149,14 @@ class Profile:
         found: list[Any] | None = log
         return found
 
+    def peek_log(self, slot: int) -> list[Any]:
+        """The same for somebody who only looks: nothing has to be encoded again. `peek` reads its items."""
+        log = self.units.get(slot)
+        if type(log) is Raw:
+            log = _decode_list(log)
+        found: list[Any] = log or []
+        return found
+
     def state(self, index: int) -> list[Any] | None:
         """State of a segment or ladder, None where nothing ever happened."""
         state = self.states.get(index)
@@ -191,6 +199,12 @@ def item_of(log: list[Any], at: int) -> list[Any]:
     if type(item) is Raw:
         item = log[at] = _decode(item)
     found: list[Any] = item
+    return found
+
+
+def peek(item: Any) -> list[Any]:
+    """An item of a list for somebody who only looks at it."""
+    found: list[Any] = _decode(item) if type(item) is Raw else item
     return found
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stream.changes import SCHEMA, Change, encode_value
+from msgspec import UNSET
+
+from stream.changes import Body, Change, Person, ReasonLeaf, Trigger
 from stream.durations import format_duration
-from stream.engine.conditions import NULL, Explanation
+from stream.engine.conditions import NULL, Leaf
 from stream.engine.membership import ACTED, ACTIONABLE, SINCE, Decision, Occasion, Rule
 from stream.engine.profile import Profile
 from stream.events import Event
@@ -23,9 +25,19 @@ def dress(
     first.
     """
     entries = [decision for decision in decisions if decision.held is not None]
-    for decision in sorted(entries, key=_rank):
+    if len(entries) > 1:
+        entries.sort(key=_rank)
+    for decision in entries:
         _judge(decision, profile, instant, occasion, rules)
-    return [_change(decision, profile, instant, occasion) for decision in decisions]
+    event, ids = occasion.event, profile.ids
+    person = Person(profile.user, None if ids is None else {"anonymous_id": ids[2]})
+    trigger = None if event is None else _trigger(event)
+    offset = -1 if event is None else event.offset
+    effective_at = format_instant(instant)
+    return [
+        _change(decision, profile, instant, effective_at, occasion.cause, person, trigger, offset)
+        for decision in decisions
+    ]
 
 
 def _rank(decision: Decision) -> tuple[int, str, str]:
@@ -39,10 +51,11 @@ def _judge(
     assert held is not None
     acted = rule.state(profile)[ACTED]
     outranked = rule.policy.group is not None and _is_outranked(decision, profile, rules)
-    decision.policy = rule.policy.judge(profile, instant, occasion.cause, acted, outranked, decision.entry)
+    judgement = rule.policy.judge(profile, instant, occasion.cause, acted, outranked, decision.entry)
+    decision.policy = judgement
     if decision.type != "renewed":
-        held[ACTIONABLE] = decision.policy["actionable"]
-        if held[ACTIONABLE]:
+        held[ACTIONABLE] = judgement.actionable
+        if judgement.actionable:
             rule.policy.remember(acted, instant)
 
 
@@ -61,38 +74,34 @@ def _is_outranked(decision: Decision, profile: Profile, rules: Sequence[Rule]) -
     )
 
 
-def _change(decision: Decision, profile: Profile, instant: int, occasion: Occasion) -> Change:
-    rule = decision.rule
-    segment: dict[str, Any] = {"key": rule.name, "kind": rule.kind}
-    if rule.version is not None:
-        segment["version"] = rule.version
-    segment["hash"] = rule.hash
-    if decision.value is not None:
-        segment["value"] = decision.value
-    if decision.previous is not None:
-        segment["previous"] = decision.previous
-    user: dict[str, Any] = {"id": profile.user}
-    if profile.ids is not None:
-        user["ids"] = {"anonymous_id": profile.ids[2]}
-    cause = decision.cause or occasion.cause
-    value = encode_value(
-        {
-            "schema": SCHEMA,
-            "event_id": decision.event_id,
-            "type": decision.type,
-            "segment": segment,
-            "user": user,
-            "instance": decision.instance,
-            "seq": decision.seq,
-            "effective_at": format_instant(instant),
-            "expires_at": None if decision.expires_at is None else format_instant(decision.expires_at),
-            "cause": cause,
-            "trigger": None if occasion.event is None else _trigger(occasion.event),
-            "retracts": decision.retracts,
-            "reason": [_leaf(leaf) for leaf in decision.reason],
-            "context": {one.name: one.build(profile) for one in rule.attachments} or None,
-            "policy": decision.policy,
-        }
+def _change(
+    decision: Decision,
+    profile: Profile,
+    instant: int,
+    effective_at: str,
+    cause: str,
+    person: Person,
+    trigger: Trigger | None,
+    offset: int,
+) -> Change:
+    rule, policy, expires_at = decision.rule, decision.policy, decision.expires_at
+    if decision.cause is not None:
+        cause = decision.cause
+    body = Body(
+        event_id=decision.event_id,
+        type=decision.type,
+        segment=rule.subject(decision.value, decision.previous),
+        user=person,
+        instance=decision.instance,
+        seq=decision.seq,
+        effective_at=effective_at,
+        expires_at=None if expires_at is None else format_instant(expires_at),
+        cause=cause,
+        trigger=trigger,
+        retracts=decision.retracts,
+        reason=[_leaf(leaf) for leaf in decision.reason],
+        context={one.name: one.build(profile) for one in rule.attachments} if rule.attachments else None,
+        policy=policy,
     )
     return Change(
         user=profile.user,
@@ -103,32 +112,24 @@ def _change(decision: Decision, profile: Profile, instant: int, occasion: Occasi
         cause=cause,
         effective_at=instant,
         event_id=decision.event_id,
-        value=value,
-        suppressed_by=tuple(decision.policy["suppressed_by"]) if decision.policy is not None else (),
+        value=body.encode(),
+        suppressed_by=() if policy is None else policy.suppressed_by,
         since=decision.since,
-        offset=-1 if occasion.event is None else occasion.event.offset,
+        offset=offset,
         forget=decision.forget,
     )
 
 
-def _trigger(event: Event) -> dict[str, Any]:
-    trigger = {"event_id": event.id, "type": event.type, "time": format_instant(event.time)}
-    if event.clamped:
-        trigger["clamped"] = True
-    return trigger
+def _trigger(event: Event) -> Trigger:
+    return Trigger(event.id, event.type, format_instant(event.time), event.clamped)
 
 
-def _leaf(leaf: Explanation) -> dict[str, Any]:
+def _leaf(leaf: Leaf) -> ReasonLeaf:
     """One leaf of a reason; an unknown value stands there as null."""
-    fields: dict[str, Any] = {"leaf": leaf.text}
-    if leaf.operator is not None:
-        fields["value"] = plain(leaf.value, leaf.duration)
-        fields["op"] = leaf.operator
-        fields["bound"] = plain(leaf.bound, leaf.duration)
-    fields["evidence"] = [
-        {"event_id": event_id, "time": format_instant(time)} for time, event_id in leaf.evidence
-    ]
-    return fields
+    if leaf.operator is None:
+        return ReasonLeaf(leaf.text, UNSET, UNSET, UNSET, leaf.evidence)
+    value, bound = plain(leaf.value, leaf.duration), plain(leaf.bound, leaf.duration)
+    return ReasonLeaf(leaf.text, value, leaf.operator, bound, leaf.evidence)
 
 
 def plain(value: Any, duration: bool) -> Any:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stream.engine.conditions import ALWAYS, NEVER, NOBODY_KNOWS, Condition, Explanation, Verdict
+from stream.engine.conditions import ALWAYS, NEVER, NOBODY_KNOWS, Condition, Leaf, Verdict
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import PairSummary, StepsSummary, Summary
+from stream.engine.summaries import PairSummary, StepsSummary, Summary, evidence_of
 from stream.engine.values import covered_from
 
 Entry = tuple[int, str]
@@ -73,10 +73,9 @@ class Sequence(Condition):
             return run[0], run[1]
         return NEVER if covered_from(self._summary, profile, key) == -FOREVER else NOBODY_KNOWS
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        verdict, until = self.test(profile, instant, key)
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
         run = self._best(profile, instant, key)
-        return Explanation(self.text, verdict, until, evidence=[] if run is None else run[3])
+        return Leaf(self.text, [] if run is None else [evidence_of(time, id_) for time, id_ in run[3]])
 
 
 class PairSequence(Sequence):
@@ -111,13 +110,14 @@ class PairSequence(Sequence):
         due = anchor + self._span
         return ALWAYS if instant >= due else (False, due)
 
-    def explain(self, profile: Profile, instant: int, key: str | None) -> Explanation:
-        whole = super().explain(profile, instant, key)
-        if whole.evidence:
-            last = whole.evidence[1][0] if len(whole.evidence) > 1 else instant
-            whole.value, whole.operator, whole.bound = last - whole.evidence[0][0], ">=", self._span
-            whole.duration = True
-        return whole
+    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
+        run = self._best(profile, instant, key)
+        if run is None or not run[3]:
+            return Leaf(self.text, [])
+        matched = run[3]
+        last = matched[1][0] if len(matched) > 1 else instant
+        evidence = [evidence_of(time, id_) for time, id_ in matched]
+        return Leaf(self.text, evidence, last - matched[0][0], ">=", self._span, True)
 
 
 class StepSequence(Sequence):

@@ -17,11 +17,13 @@ from heapq import heappush, heappushpop, nsmallest
 from math import fsum
 from typing import Any, ClassVar, Final
 
+from stream.changes import Evidence
 from stream.engine.cells import DISTINCT, LAST, MICRO, SUMS, TIMES, Cell, N, Shape, clip
-from stream.engine.profile import FOREVER, Profile, entry_of, item_of
+from stream.engine.profile import FOREVER, Profile, entry_of, item_of, peek
 from stream.engine.windows import EXACT, Window, insert
 from stream.events import Event, Reader
 from stream.identifiers import definition_hash
+from stream.instants import format_instant
 
 EVIDENCE: Final = 3
 """Newest events that a leaf of a reason names."""
@@ -387,10 +389,19 @@ class RecentSummary(Summary):
             del state[:2]
         return state
 
-    def read(self, profile: Profile, key: str | None) -> list[tuple[int, str]]:
-        """(time, id) of the newest events, oldest first."""
-        recent = self.state(profile, key) or ()
-        return list(zip(recent[::2], recent[1::2], strict=True))
+    def evidence(self, profile: Profile, key: str | None, reach: int) -> list[Evidence]:
+        """The newest events that are not older than `reach`, oldest first."""
+        recent = self.state(profile, key)
+        if recent is None:
+            return []
+        return [
+            evidence_of(recent[at], recent[at + 1]) for at in range(0, len(recent), 2) if recent[at] >= reach
+        ]
+
+
+def evidence_of(time: int, event_id: str) -> Evidence:
+    """An event as a reason names it."""
+    return Evidence(event_id, format_instant(time))
 
 
 class PairSummary(Summary):
@@ -472,13 +483,12 @@ class LinesSummary(Summary):
 
     def since(self, profile: Profile, start: int) -> list[list[Any]]:
         """[time, id, lines] of the events that are not older than `start`, newest first."""
-        log = profile.log(self.slot) or []
         found = []
-        for at in range(len(log) - 1, -1, -1):
-            item = item_of(log, at)
-            if item[0] < start:
+        for item in reversed(profile.peek_log(self.slot)):
+            entry = peek(item)
+            if entry[0] < start:
                 break
-            found.append(item)
+            found.append(entry)
         return found
 
 

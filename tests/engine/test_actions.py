@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from stream.definitions.model import Actions, QuietHours
@@ -20,7 +21,10 @@ def judged(
     zone = actions.pop("zone", "UTC")
     profile = blank_profile("u1")
     profile.traits.update((path, [T, "e", value]) for path, value in (traits or {}).items())
-    return Policy(Actions(**actions), False, zone).judge(profile, instant, "event", list(acted), False, 1)
+    judgement = Policy(Actions(**actions), False, zone).judge(
+        profile, instant, "event", list(acted), False, 1
+    )
+    return dict(msgspec.json.decode(msgspec.json.encode(judgement)))
 
 
 def suppressed(*given: Any, **actions: Any) -> list[str]:

@@ -24,9 +24,9 @@ from stream.durations import DAY, HOUR, MINUTE
 from stream.engine import Engine, Plan, Step, TimeSettings
 from stream.engine.cells import Shape
 from stream.engine.comparisons import Comparison, Member
-from stream.engine.conditions import Composite, Condition, MemberOf, TierOf
+from stream.engine.conditions import Composite, Condition, Explanation, Leaf, MemberOf, TierOf
 from stream.engine.ladders import LadderRule
-from stream.engine.membership import SegmentRule
+from stream.engine.membership import SegmentRule, reasons
 from stream.engine.profile import FOREVER, Profile, decode_profile, stamp_of
 from stream.engine.summaries import DecaySummary, NewestSummary, Summary, WindowSummary
 from stream.engine.traits import leaves_of, write_traits
@@ -326,6 +326,34 @@ def test_the_order_of_arrival_does_not_matter(
     assert normal(plan, other) == normal(plan, profile)
     instant = profile.clock + after
     assert answers(plan, other, instant) == answers(plan, profile, instant)
+
+
+def deciding(said: Explanation) -> list[Explanation]:
+    """The leaves of a tree that made its verdict what it is."""
+    if not said.parts:
+        return [said]
+    same = said.parts if said.text == "not" else [part for part in said.parts if part.verdict is said.verdict]
+    return [leaf for part in same for leaf in deciding(part)]
+
+
+def facts(leaf: Leaf | Explanation) -> tuple[Any, ...]:
+    return (leaf.text, leaf.value, leaf.operator, leaf.bound, leaf.duration, leaf.evidence)
+
+
+@pytest.mark.parametrize("name", ["conditions", "memberships"])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(events=logs(users=1), after=st.sampled_from([0, 1, MINUTE, HOUR, DAY]))
+def test_the_reasons_of_a_change_are_the_leaves_that_decide_in_the_explanation(
+    name: str, events: list[Event], after: int
+) -> None:
+    plan = plan_of(name)
+    profile = gather(plan, [event for event in events if event.user])
+    instant = profile.clock + after
+    for rule, node in conditions_in(plan):
+        for key in keys_of(plan, rule):
+            said = node.explain(profile, instant, key)
+            found = reasons(node, profile, instant, key, said.verdict)
+            assert [facts(leaf) for leaf in found] == [facts(leaf) for leaf in deciding(said)]
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))

@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from stream.changes import (
+    Body,
+    Evidence,
+    Judgement,
+    Line,
+    Lines,
+    Person,
+    ReasonLeaf,
+    Subject,
+    Trigger,
+)
 from stream.durations import HOUR, MINUTE
 from stream.engine.conditions import NULL
 from stream.engine.records import plain
@@ -124,3 +143,128 @@ def test_an_unknown_leaf_says_null() -> None:
     reason = body(run.changes[0])["reason"]
     assert reason[-1]["leaf"] == "a"
     assert all(leaf.get("value") is None for leaf in reason)
+
+
+# --- what is written and what the contract says ----------------------------------------------------------------------
+
+SCHEMA_FILE = Path(__file__).parents[2] / "schemas" / "segment-change-1.schema.json"
+TEXTS = st.text(max_size=12) | st.sampled_from(
+    ['"', "\\", "\x00\x1f\x7f", "\u2028", "\U0001f600", "가게", ""]
+)
+NUMBERS = st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False)
+SIDES = NUMBERS | TEXTS | st.booleans() | st.none() | st.lists(TEXTS | NUMBERS, max_size=3)
+EVIDENCE = st.builds(Evidence, TEXTS, TEXTS)
+LEAVES = st.builds(
+    ReasonLeaf, TEXTS, SIDES, st.sampled_from([">=", "in"]), SIDES, st.lists(EVIDENCE, max_size=3)
+) | st.builds(
+    ReasonLeaf, TEXTS, st.just(UNSET), st.just(UNSET), st.just(UNSET), st.lists(EVIDENCE, max_size=3)
+)
+MAYBE = st.none() | TEXTS
+BODIES = st.builds(
+    Body,
+    event_id=TEXTS,
+    type=TEXTS,
+    segment=st.builds(
+        Subject, key=TEXTS, kind=TEXTS, version=st.none() | st.integers(1), hash=TEXTS, value=MAYBE, previous=MAYBE
+    ),
+    user=st.builds(Person, TEXTS, st.none() | st.fixed_dictionaries({"anonymous_id": TEXTS})),
+    instance=MAYBE,
+    seq=st.integers(1),
+    effective_at=TEXTS,
+    expires_at=MAYBE,
+    cause=TEXTS,
+    trigger=st.none() | st.builds(Trigger, TEXTS, TEXTS, TEXTS, st.booleans()),
+    retracts=MAYBE,
+    reason=st.lists(LEAVES, max_size=3),
+    context=st.none() | st.dictionaries(TEXTS, st.builds(Lines, st.integers(0), NUMBERS, NUMBERS, st.lists(
+        st.builds(Line, product_id=TEXTS, name=MAYBE, price=st.none() | NUMBERS, quantity=NUMBERS), max_size=2
+    )), min_size=1, max_size=2),
+    policy=st.none() | st.builds(
+        Judgement, st.booleans(), st.just(UNSET) | TEXTS, st.lists(TEXTS).map(tuple), st.integers(1), MAYBE
+    ),
+)  # fmt: skip
+
+
+def left_out(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def plainly(body: Body) -> dict[str, Any]:
+    """A change as contract and schema have it, by hand."""
+    trigger, policy = body.trigger, body.policy
+    return left_out(
+        {
+            "schema": "segment-change/1",
+            "event_id": body.event_id,
+            "type": body.type,
+            "segment": left_out(
+                {
+                    name: getattr(body.segment, name)
+                    for name in ("key", "kind", "version", "hash", "value", "previous")
+                }
+            ),
+            "user": left_out({"id": body.user.id, "ids": body.user.ids}),
+            "instance": body.instance,
+            "seq": body.seq,
+            "effective_at": body.effective_at,
+            "expires_at": body.expires_at,
+            "cause": body.cause,
+            "trigger": None
+            if trigger is None
+            else {"event_id": trigger.event_id, "type": trigger.type, "time": trigger.time}
+            | ({"clamped": True} if trigger.clamped else {}),
+            "retracts": body.retracts,
+            "reason": [
+                {"leaf": leaf.leaf}
+                | ({} if leaf.op is UNSET else {"value": leaf.value, "op": leaf.op, "bound": leaf.bound})
+                | {"evidence": [{"event_id": one.event_id, "time": one.time} for one in leaf.evidence]}
+                for leaf in body.reason
+            ],
+            "context": body.context
+            and {
+                name: {
+                    "count": lines.count,
+                    "quantity": lines.quantity,
+                    "value": lines.value,
+                    "items": [
+                        left_out({name: getattr(line, name) for name in LINE_FIELDS}) for line in lines.items
+                    ],
+                }
+                for name, lines in body.context.items()
+            },
+            "policy": policy
+            and {"actionable": policy.actionable}
+            | ({} if policy.variant is UNSET else {"variant": policy.variant})
+            | {
+                "suppressed_by": list(policy.suppressed_by),
+                "entry": policy.entry,
+                "not_before": policy.not_before,
+            },
+        }
+    )
+
+
+LINE_FIELDS = ("product_id", "name", "category", "brand", "price", "quantity")
+
+
+@given(BODIES)
+def test_a_body_is_written_as_the_plain_object_would_be(body: Body) -> None:
+    written = body.encode()
+    assert written == msgspec.json.encode(plainly(body))
+    assert json.loads(written) == json.loads(json.dumps(plainly(body)))
+
+
+def test_the_schema_names_the_fields_in_the_order_in_which_they_are_written() -> None:
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))["properties"]
+    leaf = schema["reason"]["items"]["properties"]
+    parts = {
+        ("schema", *Body.__struct_fields__): schema,
+        Subject.__struct_fields__: schema["segment"]["properties"],
+        Person.__struct_fields__: schema["user"]["properties"],
+        Trigger.__struct_fields__: schema["trigger"]["properties"],
+        Judgement.__struct_fields__: schema["policy"]["properties"],
+        Evidence.__struct_fields__: leaf["evidence"]["items"]["properties"],
+    }
+    for fields, properties in parts.items():
+        assert list(fields) == list(properties)
+    assert [name for name in ReasonLeaf.__struct_fields__ if name in leaf] == list(leaf)

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.changes import Change, encode_value
+from stream.changes import Change
 from stream.instants import format_instant
 from stream.replay import LogError
 from stream.replay.compare import Comparison, Kind, compare
@@ -46,7 +47,7 @@ def change(hour: float, user: str, type_: str, segment: str = "s", seq: int = 1,
         cause="event",
         effective_at=at,
         event_id=str(value["event_id"]),
-        value=encode_value(value),
+        value=msgspec.json.encode(value),
     )
 
 
