@@ -10,6 +10,7 @@ In this process:
 On a real broker:
     changelog   writing steps to the log of the state
     worker      the worker end to end: a backlog, the retail pack
+    pressure    ten times as many events waiting: memory and speed do not depend on that
     peers       the same job by our worker, stock Faust, Quix Streams, Bytewax and Kafka Streams, in turns
     latency     produced → change consumed at 1,000 and 5,000 events a second; CPU at the low rate
     timers      a million users: memory, restore, a tenth of them due at once while live events come

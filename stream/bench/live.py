@@ -69,7 +69,7 @@ def measure_latency(
             worker(config), log=folder / f"{name}.log", env=os.environ, cwd=folder
         ) as process:
             _await_ready(process, port)
-            sample = _load(process, backlog, f"{name}-changes", log, rate, seconds)
+            sample = load_live(process, backlog, f"{name}-changes", log, rate, seconds)
         yield Measurement(f"worker, {rate:,} events/s", (sample,), note=f"{definitions}, milliseconds")
     for peer in beside:
         yield _low_rate(brokers, folder, log, peer, rates[0], seconds, tell)
@@ -95,7 +95,7 @@ def _low_rate(
             _await_ready(process, port)
         else:
             time.sleep(10)  # to join and to be warm
-        sample = _load(process, backlog, f"{name}-changes", log, rate, seconds)
+        sample = load_live(process, backlog, f"{name}-changes", log, rate, seconds)
     figures = {"cores": sample.figures["cores"]}
     title = "worker" if peer == "worker" else PEERS[peer].title
     quiet = Sample(sample.events, sample.seconds, sample.cpu_seconds, 0, process.memory, figures=figures)
@@ -160,7 +160,7 @@ def measure_million(
         load = folder / "live.jsonl"
         write_log(load, lines)
         time.sleep(max(0.0, expiry / 1000 - time.time() - before))
-        sample = _load(process, backlog, f"{name}-changes", load, rate, seconds)
+        sample = load_live(process, backlog, f"{name}-changes", load, rate, seconds)
         resident = process.resident()
     figures = {**sample.figures, "resident MiB": resident / 2**20}
     yield Measurement(
@@ -202,7 +202,7 @@ def _await_ready(process: MeasuredProcess, port: int) -> None:
     raise OperatorError(f"the worker is not ready after {_START_SECONDS:.0f} s:\n{process.tail()}")
 
 
-def _load(
+def load_live(
     process: MeasuredProcess, backlog: Backlog, changes: str, log: Path, rate: int, seconds: float
 ) -> Sample:
     """Live events for a while; how long their changes took, and what the process needed."""

@@ -23,6 +23,7 @@ from stream.bench.pieces import (
     measure_state,
     measure_users,
 )
+from stream.bench.pressure import measure_pressure
 from stream.bench.report import Measurement, Report
 from stream.definitions import load
 from stream.engine import Plan, compile_plan
@@ -105,6 +106,13 @@ def _peers(job: Job, brokers: str, folder: Path) -> None:
     measure_peers(job.report, brokers, folder, job.lines, job.repeat, job.peers, job.tell)
 
 
+def _pressure(job: Job, brokers: str, folder: Path) -> None:
+    events = 10 * len(job.lines)
+    job.tell(f"{events:,} events, in the topic before the worker starts")
+    arguments = (simulate(_shop(events)), events, [str(JOB)], job.lines, job.rate, job.seconds)
+    job.add(measure_pressure(brokers, folder, *arguments))
+
+
 def _latency(job: Job, brokers: str, folder: Path) -> None:
     beside = ["worker", "quix"] if "quix" in job.peers else []
     rates = (job.rate, 5 * job.rate)
@@ -131,6 +139,7 @@ _ALONE: Final[dict[str, Callable[[Job], None]]] = {
 _WITH_BROKER: Final[dict[str, Callable[[Job, str, Path], None]]] = {
     "changelog": _changelog,
     "worker": _worker,
+    "pressure": _pressure,
     "peers": _peers,
     "latency": _latency,
     "timers": _timers,
@@ -176,8 +185,12 @@ def run_bench(
 
 def simulated_log(events: int) -> list[bytes]:
     """The first `events` events of a fortnight in a shop that is large enough for them."""
-    users = max(200, round(1.1 * events / (_DAYS * _RATE)))
-    return list(islice(simulate(Shop(users=users, days=_DAYS, rate=_RATE)), events))
+    return list(islice(simulate(_shop(events)), events))
+
+
+def _shop(events: int) -> Shop:
+    """Large enough for so many."""
+    return Shop(users=max(200, round(1.1 * events / (_DAYS * _RATE))), days=_DAYS, rate=_RATE)
 
 
 def _plan(definitions: Path) -> Plan:

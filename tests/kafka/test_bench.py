@@ -37,3 +37,14 @@ def test_a_live_worker_is_measured(broker: Broker) -> None:
     assert expiry.figures["timers"] == 20, "all that were due fired while live events came"
     assert expiry.figures["changes"] > 0
     assert 0 < expiry.figures["p50"] <= expiry.figures["p99"]
+
+
+@pytest.mark.slow
+def test_a_worker_under_pressure_is_watched_to_its_end(broker: Broker) -> None:
+    report = run_bench(["pressure"], events=800, repeat=1, rate=200, seconds=3, brokers=broker.address)
+    waiting, live = report.measurements
+    assert waiting.samples[0].events == 8_000
+    assert waiting.samples[0].memory is not None
+    figures = waiting.samples[0].figures
+    assert all(figures[name] > 10 for name in ("resident MiB, first tenth", "last tenth", "at the end"))
+    assert live.samples[0].figures["changes"] > 0

@@ -93,6 +93,7 @@ class _RawRecords:
             records = next(parts, None)
             if records is None:
                 result._partition_records = None
+                parts._records = None  # refers to what it belongs to: the fetch would wait for the collector
                 break
             fetched += records
         else:
