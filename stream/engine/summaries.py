@@ -483,9 +483,10 @@ class LinesSummary(Summary):
 
     def since(self, profile: Profile, start: int) -> list[list[Any]]:
         """[time, id, lines] of the events that are not older than `start`, newest first."""
+        log = profile.peek_log(self.slot)
         found = []
-        for item in reversed(profile.peek_log(self.slot)):
-            entry = peek(item)
+        for at in range(len(log) - 1, -1, -1):
+            entry = peek(log[at])
             if entry[0] < start:
                 break
             found.append(entry)
