@@ -182,6 +182,25 @@ class Metrics:
         )
         self.rebalances = counter("rebalances", "Assignments of partitions to this worker")
         self.ready = gauge("worker_ready", "1 while the worker serves all of its partitions")
+        self.source_events = counter(
+            "source_events", "Events of a source written to the events topic", "topic"
+        )
+        self.source_dropped = counter(
+            "source_dropped", "Records of a source of which its mapping makes no event", "topic"
+        )
+        self.source_retries = counter(
+            "source_retries", "Batches of sources that Kafka did not take, tried again"
+        )
+        self.source_lag = gauge(
+            "source_lag_records",
+            "Records of a source that are not in the events topic",
+            *("topic", "partition"),
+        )
+        self.source_lag_seconds = gauge(
+            "source_lag_seconds",
+            "Since when records of a source have waited, at most",
+            *("topic", "partition"),
+        )
         self.failures = counter(
             "failures", "Errors that ended a round or the worker; kept over restarts", "kind"
         )
@@ -227,6 +246,17 @@ class Metrics:
         members.update((name,) for name in segments)
         tiers.update((name, tier) for name, names in ladders.items() for tier in names)
         self.set_members({}, {})
+
+    def prepare_sources(self, topics: Iterable[str]) -> None:
+        """Makes the series of these sources."""
+        for topic in topics:
+            for each in (self.consumed, self.source_events, self.source_dropped):
+                each.labels(topic)
+
+    def forget_sources(self) -> None:
+        """No partition of a source is this process's any more."""
+        self.source_lag.clear()
+        self.source_lag_seconds.clear()
 
     def set_members(self, members: Mapping[str, int], tiers: Mapping[tuple[str, str], int]) -> None:
         """All counts anew: what was shown before and is not named now has none."""

@@ -188,6 +188,17 @@ class WorkerProcess:
             float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
         )
 
+    def lags(self) -> list[float]:
+        """Of the partitions of sources, in records, as far as they are known."""
+        try:
+            _, text = self.get("/metrics")
+        except OSError:
+            return []
+        return [
+            float(lag)
+            for lag in re.findall(r"^segstream_source_lag_records{[^}]*} (\S+)$", text, re.MULTILINE)
+        ]
+
     def is_ready(self) -> bool:
         try:
             return self.get("/ready")[0] == 200

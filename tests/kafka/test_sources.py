@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import Counter
@@ -12,15 +13,19 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from faust.types import TP
 from kafka import KafkaProducer
 
 from stream.cli import main
-from stream.config import load_settings
+from stream.config import Settings, load_settings
 from stream.durations import HOUR, SECOND
 from stream.errors import ConfigError, DefinitionError
 from stream.instants import format_instant
+from stream.metrics import Metrics
 from stream.replay.partitioner import partition_of
 from stream.runtime.kafka.ingest_app import create_ingest_app
+from stream.runtime.kafka.raw import SeenEnd
+from stream.runtime.kafka.sources import SourceStage, _Done
 from stream.runtime.kafka.topics import plan_topics
 from tests.kafka.broker import Broker
 from tests.kafka.harness import REAL, ROOT, Deployment
@@ -133,6 +138,91 @@ def test_two_sources_feed_one_engine_through_a_kill(make: Make) -> None:
     assert letters == {(b"bad_time", b"u1;soon;1;x")}
 
 
+def test_a_stage_outlives_its_broker(tmp_path: Path, own_broker: Broker) -> None:
+    """kill -9 of the broker while a backlog is written: nothing is lost, order is kept, and the lag says so."""
+    (tmp_path / "till.yaml").write_text(f"{TILL}drop: {{value: nothing}}\n")
+    deployment = Deployment(
+        own_broker,
+        tmp_path / "stage",
+        "outage",
+        sources={"outage-till": str(tmp_path / "till.yaml")},
+        ingest="separate",
+        partitions=2,
+        batch={"max_poll_records": 1_000},
+    )
+    try:
+        deployment.create_topics()
+        rows = [till(number % USERS, number // USERS, START + number) for number in range(40 * USERS)]
+        rows.append((None, b"u1;1795250000000;nothing;x", START))
+        produce(deployment, "till", rows)
+        stage = deployment.worker(INGEST)
+        stage.wait(lambda: deployment.input_size() > 0, "writing events")
+        own_broker.kill()
+        time.sleep(3)  # longer than the first tries
+        assert stage.process.poll() is None
+        assert stage.get("/live")[0] == 200
+        own_broker.start()
+        produce(deployment, "till", [till(number, 40, START) for number in range(USERS)])
+
+        def is_through() -> bool:
+            return stage.metric("segstream_source_events_total") >= 41 * USERS
+
+        stage.wait(is_through, "going on after the outage", patience=90)
+        stage.wait(lambda: stage.lags() == [0.0] * len(stage.lags()) != [], "seeing the end", patience=30)
+        assert stage.metric("segstream_source_dropped_total") >= 1, "more if it was read again"
+        assert stage.terminate() == 0
+        events = deployment.read("events")
+        values = {
+            (event["user_id"], event["value"]) for event in (json.loads(each.value or b"") for each in events)
+        }
+        assert values == {(f"u{user}", number) for user in range(USERS) for number in range(41)}
+        seen: dict[tuple[int, bytes], list[int]] = {}
+        for each in events:
+            headers = dict(each.headers)
+            offsets = seen.setdefault((each.partition, headers["source_partition"]), [])
+            if int(headers["source_offset"]) not in offsets:
+                offsets.append(int(headers["source_offset"]))
+        assert all(offsets == sorted(offsets) for offsets in seen.values()), (
+            "of a source partition order is kept"
+        )
+        assert deployment.read("dead_letters") == []
+    finally:
+        deployment.stop()
+
+
+@pytest.fixture
+def own_broker(broker: Broker, tmp_path: Path) -> Iterator[Broker]:
+    """One that may be killed; `broker` decides whether there can be any."""
+    own = Broker(tmp_path / "broker", heap="256m").start()
+    yield own
+    own.stop()
+
+
+def test_lag_is_counted_in_records_and_in_time() -> None:
+    metrics = Metrics()
+    stage = SourceStage(Settings(sources={"clicks": "segment"}), metrics, "g")
+    get = metrics.registry.get_sample_value
+    labels = {"topic": "clicks", "partition": "1"}
+    names = ("segstream_source_lag_records", "segstream_source_lag_seconds")
+    here = TP("clicks", 1)
+
+    def lag(end: int | None, seen_at: int, now: float) -> tuple[float | None, ...]:
+        stage.ends = {} if end is None else {here: SeenEnd(seen_at, end)}
+        stage.set_gauges(now)
+        return tuple(get(name, labels) for name in names)
+
+    assert get("segstream_source_events_total", {"topic": "clicks"}) == 0
+    stage._done = {here: _Done(10)}
+    assert lag(None, 0, 1.0) == (None, None), "nothing was fetched yet: nobody knows"
+    assert lag(12, 900_000, 1_000.0) == (2, None), "since when is not known"
+    assert lag(10, 1_000_000, 1_000.0) == (0, 0)
+    assert lag(15, 1_001_000, 1_030.0) == (5, 30), "they came after nothing waited"
+    stage._done[here].next, stage._done[here].newest = 12, 1_025_000
+    assert lag(15, 1_031_000, 1_031.0) == (3, 6), "and after the newest that is through"
+    asyncio.run(stage.pause())
+    assert get(names[0], labels) is None
+
+
 def complete(deployment: Deployment) -> dict[str, int]:
     """Changes of the segment by type, repeats of one change counted once."""
     found = {json.loads(each.value or b"")["event_id"]: each for each in deployment.read("changes")}
@@ -151,6 +241,8 @@ def test_the_stage_in_a_process_of_its_own_keeps_record_times_and_coordinates(ma
     stage.wait(lambda: deployment.input_size() == 1, "writing the event")
     stage.wait(lambda: stage.metric("segstream_events_dead_lettered_total") == 1, "writing the dead letter")
     assert stage.metric("segstream_events_consumed_total") == 2
+    assert stage.metric("segstream_source_events_total") == 1
+    assert stage.metric("segstream_source_dropped_total") == 0
     assert stage.terminate() == 0
     (event,) = deployment.read("events")
     assert event.key == b"u1"

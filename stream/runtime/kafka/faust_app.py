@@ -222,7 +222,7 @@ def assemble(
         worker.ends = consumer.ends
         assignment = consumer.assignment()
         if stage is not None:
-            await stage.assign(assignment)
+            await stage.assign(assignment, consumer.ends)
         await worker.assign(tp.partition for tp in assignment if tp.topic == topic_name)
 
     serve(app)

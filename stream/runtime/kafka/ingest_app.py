@@ -65,7 +65,7 @@ def create_ingest_app(settings: Settings) -> IngestApp:
 
     @app.on_rebalance_complete.connect
     async def assigned(sender: Any, **_: Any) -> None:
-        await stage.assign(app.consumer.assignment())
+        await stage.assign(app.consumer.assignment(), app.consumer.ends)
 
     _serve(app, stage, metrics)
     return app

@@ -10,12 +10,15 @@ own in that place, as for every producer) and carries where it comes from in hea
 Here the group's committed offsets are what counts, unlike for the engine's input: a position is committed after all
 that came before it was acknowledged. A crash in between makes some records come twice, with the same ids, and the
 engine drops them as repeats. Order is kept: of a source partition one batch is under way at a time.
+
+While Kafka takes no events, a batch is tried again and nothing more is taken; what waits shows as lag.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from itertools import chain, repeat
 from typing import Any, NamedTuple
@@ -33,7 +36,7 @@ from stream.metrics import Metrics
 from stream.runtime.kafka.connection import aiokafka_options
 from stream.runtime.kafka.producers import abandon_producer
 from stream.runtime.kafka.publish import MAX_BATCH_BYTES, Publisher, PublishError
-from stream.runtime.kafka.raw import Fetched, RawRecord
+from stream.runtime.kafka.raw import Fetched, RawRecord, SeenEnd
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ _SLICE = 500
 _PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0)
 """Seconds between tries while Kafka does not take events."""
 _DRAIN_SECONDS = 15.0
+_GAUGE_SECONDS = 1.0
 
 
 class _Row(NamedTuple):
@@ -53,6 +57,19 @@ class _Row(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
+class _Done:
+    """How far a source partition is through."""
+
+    __slots__ = ("caught_up", "newest", "next")
+
+    def __init__(self, next_: int) -> None:
+        self.next = next_
+        self.newest = 0
+        """Kafka's timestamp of the last record that is through, epoch ms."""
+        self.caught_up = 0
+        """When nothing waited, the last time, epoch ms."""
+
+
 class SourceStage:
     """One process's share of the source topics. DefinitionError if a mapping does not hold."""
 
@@ -60,8 +77,13 @@ class SourceStage:
         self.topics = tuple(settings.sources)
         self.positions: dict[TP, int] = {}
         """Where each assigned partition goes on."""
+        self.ends: Mapping[Any, SeenEnd] = {}
+        """What fetches told of the ends of partitions."""
         self._settings = settings
         self._metrics = metrics
+        metrics.prepare_sources(self.topics)
+        self._done: dict[TP, _Done] = {}
+        self._telling: asyncio.Task[None] | None = None
         self._group = group
         self._options = aiokafka_options(settings)
         self._ingests = {
@@ -90,16 +112,24 @@ class SourceStage:
                 f"topics are missing: {', '.join(missing)}. Create them with `segstream topics --create`"
             )
         self._partitions = len(cluster.partitions_for_topic(self._settings.topics.events))
+        self._telling = asyncio.create_task(self._tell())
 
     async def stop(self) -> None:
         """Waits for what is under way."""
         await self.pause()
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
 
-    async def assign(self, partitions: Iterable[TP]) -> None:
-        """These partitions are ours until the next pause: from the committed offsets, else from the beginning."""
+    async def assign(self, partitions: Iterable[TP], ends: Mapping[Any, SeenEnd]) -> None:
+        """These partitions are ours until the next pause: from the committed offsets, else from the beginning.
+
+        `ends` is kept up to date by whoever fetches.
+        """
+        self.ends = ends
         wanted = {
             tp: TopicPartition(tp.topic, tp.partition) for tp in partitions if tp.topic in self._ingests
         }
@@ -111,6 +141,7 @@ class SourceStage:
                 await asyncio.sleep(pause)
             else:
                 break
+        self._done = {tp: _Done(at) for tp, at in self.positions.items()}
         log.info(
             "sources: they go on at %s",
             {f"{tp.topic}-{tp.partition}": at for tp, at in self.positions.items()},
@@ -129,6 +160,8 @@ class SourceStage:
     async def pause(self) -> None:
         """Takes nothing more, and waits a while until what was taken is acknowledged; what is not comes again."""
         self.running = False
+        self._done = {}
+        self._metrics.forget_sources()
         try:
             await asyncio.wait_for(self._idle.wait(), _DRAIN_SECONDS)
         except TimeoutError:
@@ -143,14 +176,22 @@ class SourceStage:
         try:
             rows: dict[int, list[_Row]] = {}
             letters: list[DeadLetter] = []
+            fruitful = 0
             for at in range(0, len(batch), _SLICE):
-                self._map(topic, partition, batch[at : at + _SLICE], rows, letters)
+                fruitful += self._map(topic, partition, batch[at : at + _SLICE], rows, letters)
                 await asyncio.sleep(0)
             if not await self._deliver(rows, letters):
                 return
-            self._metrics.consumed.labels(topic).inc(len(batch))
+            metrics = self._metrics
+            metrics.consumed.labels(topic).inc(len(batch))
+            metrics.source_events.labels(topic).inc(sum(map(len, rows.values())))
+            metrics.source_dropped.labels(topic).inc(len(batch) - fruitful - len(letters))
             for letter in letters:
-                self._metrics.dead_lettered.labels(letter.reason).inc()
+                metrics.dead_lettered.labels(letter.reason).inc()
+            done = self._done.get(TP(topic, partition))
+            if done is not None:
+                done.next = batch.next_offset
+                done.newest = batch[-1].timestamp if len(batch) else done.newest
             event.ack()
         finally:
             self._taking -= 1
@@ -164,8 +205,10 @@ class SourceStage:
         records: Iterable[RawRecord],
         rows: dict[int, list[_Row]],
         letters: list[DeadLetter],
-    ) -> None:
+    ) -> int:
+        """Adds what records become. Returns how many became events."""
         ingest = self._ingests[topic]
+        fruitful = 0
         for record in records:
             try:
                 made = ingest.canonical(record.value, record_time=record.timestamp, origin=record)
@@ -182,6 +225,7 @@ class SourceStage:
                     )
                 )
                 continue
+            fruitful += bool(made)
             headers = [
                 ("source_topic", topic.encode()),
                 ("source_partition", b"%d" % partition),
@@ -197,6 +241,28 @@ class SourceStage:
                     hashed: int = murmur2(key)
                     to = (hashed & 0x7FFFFFFF) % self._partitions
                     rows.setdefault(to, []).append(_Row(record.timestamp, key, value, headers))
+        return fruitful
+
+    async def _tell(self) -> None:
+        while True:
+            self.set_gauges(time.time())
+            await asyncio.sleep(_GAUGE_SECONDS)
+
+    def set_gauges(self, now: float) -> None:
+        """Lag in records and in time, of the partitions whose ends are known; `now` is a Unix time."""
+        for tp, done in self._done.items():
+            seen = self.ends.get(tp)
+            if seen is None:
+                continue
+            lag = max(0, seen.end - done.next)
+            if lag == 0:
+                done.caught_up = seen.instant
+            self._metrics.source_lag.labels(*tp).set(lag)
+            # What waits came after the newest record that is through, and after everything last was.
+            since = max(done.caught_up, done.newest)
+            if lag == 0 or since:
+                waits = max(0.0, now - since / 1000) if lag else 0.0
+                self._metrics.source_lag_seconds.labels(*tp).set(waits)
 
     async def _deliver(self, rows: Mapping[int, list[_Row]], letters: list[DeadLetter]) -> bool:
         """Until Kafka has acknowledged all, or the stage is paused. What arrived of a failed try comes twice."""
@@ -211,6 +277,7 @@ class SourceStage:
                 return True
             except (KafkaError, PublishError) as error:
                 log.warning("events could not be written, again in %.1f s: %r", pause, error)
+                self._metrics.source_retries.inc()
                 if producer is not None:  # its batches have an outcome that nobody knows: none is sent again
                     self._producer = None
                     await abandon_producer(producer)
