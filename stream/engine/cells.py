@@ -13,6 +13,8 @@ from hashlib import sha256
 from math import isfinite
 from typing import Any, Final
 
+from stream.engine.packed import total, unpack_all
+
 Cell = list[Any]
 # Places in a cell.
 N: Final = 0
@@ -89,12 +91,18 @@ def to_scalar(value: Any) -> Any:
 class Shape:
     """[n, first, last]: what counts and gaps need, and the base of the other shapes."""
 
-    __slots__ = ("keeps_ids", "keeps_values", "name")
+    __slots__ = ("keeps_ids", "keeps_values", "name", "packs_values")
 
-    def __init__(self, name: str, keeps_values: bool, keeps_ids: bool) -> None:
+    def __init__(
+        self, name: str, keeps_values: bool = False, keeps_ids: bool = False, packs_values: bool = False
+    ) -> None:
         self.name = name
         self.keeps_values = keeps_values
+        """Whether a window keeps a value with each of its entries."""
         self.keeps_ids = keeps_ids
+        """Whether it keeps the event's id, too."""
+        self.packs_values = packs_values
+        """Whether values are integers of 64 bits, which lie packed like instants."""
 
     def convert(self, value: Any) -> Any:
         """The value as it is kept; None for one that counts as missing."""
@@ -112,9 +120,9 @@ class Shape:
         elif time < cell[FIRST]:
             cell[FIRST] = time
 
-    def gather(self, times: list[int], values: Any, ids: Any, low: int, high: int) -> Cell:
-        """The cell of the entries [low, high) of a window, at least one."""
-        return [high - low, times[low], times[high - 1]]
+    def gather(self, first: int, last: int, values: Any, ids: Any, low: int, high: int) -> Cell:
+        """The cell of the entries [low, high) of a window, at least one, from the time `first` to the time `last`."""
+        return [high - low, first, last]
 
     def merge(self, cell: Cell, other: Cell) -> None:
         """Adds all events of another cell."""
@@ -138,8 +146,8 @@ class _Sums(Shape):
         super().add(cell, time, event_id, value)
         cell[TOTAL] = clip(cell[TOTAL] + value)
 
-    def gather(self, times: list[int], values: Any, ids: Any, low: int, high: int) -> Cell:
-        return [high - low, times[low], times[high - 1], clip(sum(values[low:high]))]
+    def gather(self, first: int, last: int, values: Any, ids: Any, low: int, high: int) -> Cell:
+        return [high - low, first, last, clip(total(values, low, high))]
 
     def merge(self, cell: Cell, other: Cell) -> None:
         super().merge(cell, other)
@@ -162,9 +170,9 @@ class _Ranges(Shape):
         cell[LOW] = min(cell[LOW], value)
         cell[HIGH] = max(cell[HIGH], value)
 
-    def gather(self, times: list[int], values: Any, ids: Any, low: int, high: int) -> Cell:
+    def gather(self, first: int, last: int, values: Any, ids: Any, low: int, high: int) -> Cell:
         inside = values[low:high]
-        return [high - low, times[low], times[high - 1], min(inside), max(inside)]
+        return [high - low, first, last, min(inside), max(inside)]
 
     def merge(self, cell: Cell, other: Cell) -> None:
         super().merge(cell, other)
@@ -190,9 +198,9 @@ class _Ends(Shape):
         if (time, event_id) < (cell[FIRST], cell[FIRST_ID]):
             cell[FIRST], cell[FIRST_ID], cell[FIRST_VALUE] = time, event_id, value
 
-    def gather(self, times: list[int], values: Any, ids: Any, low: int, high: int) -> Cell:
-        last = high - 1
-        return [high - low, times[low], times[last], ids[low], values[low], ids[last], values[last]]
+    def gather(self, first: int, last: int, values: Any, ids: Any, low: int, high: int) -> Cell:
+        newest = high - 1
+        return [high - low, first, last, ids[low], values[low], ids[newest], values[newest]]
 
     def merge(self, cell: Cell, other: Cell) -> None:
         cell[N] += other[N]
@@ -218,8 +226,8 @@ class _Sets(Shape):
         super().add(cell, time, event_id, value)
         cell[HASHES] = sorted({*cell[HASHES], value})[: DISTINCT + 1]
 
-    def gather(self, times: list[int], values: Any, ids: Any, low: int, high: int) -> Cell:
-        return [high - low, times[low], times[high - 1], sorted(set(values[low:high]))]
+    def gather(self, first: int, last: int, values: Any, ids: Any, low: int, high: int) -> Cell:
+        return [high - low, first, last, sorted(set(unpack_all(values)[low:high]))]
 
     def merge(self, cell: Cell, other: Cell) -> None:
         super().merge(cell, other)
@@ -241,8 +249,8 @@ def estimate_distinct(hashes: int, bound: int) -> float:
     return hashes / (bound / 2**63)
 
 
-TIMES: Final = Shape("times", keeps_values=False, keeps_ids=False)
-SUMS: Final = _Sums("sums", keeps_values=True, keeps_ids=False)
-RANGES: Final = _Ranges("ranges", keeps_values=True, keeps_ids=False)
+TIMES: Final = Shape("times")
+SUMS: Final = _Sums("sums", keeps_values=True, packs_values=True)
+RANGES: Final = _Ranges("ranges", keeps_values=True)
 ENDS: Final = _Ends("ends", keeps_values=True, keeps_ids=True)
-SETS: Final = _Sets("sets", keeps_values=True, keeps_ids=False)
+SETS: Final = _Sets("sets", keeps_values=True, packs_values=True)

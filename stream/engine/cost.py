@@ -6,14 +6,14 @@ The encoding is MessagePack, so that the sizes are those of its parts:
     small number, true, none     1             key        16, for keys of 15
 
     one cell            4 + 2 instants, and what its shape adds: a sum, a range, the values and ids at both ends
-    a window            13, per event an instant with its value and id where the shape keeps them, and per pane a cell
+    a window            11, per event 8 and its value and id where the shape keeps them, and per pane a cell
     distinct, days      6, per value 18 (per day 12)
     half_life           7, per event 18, per pane 17
     evidence            1, per event 47, at most 3
     cart, not buy for   104
     longer sequence     1, per step 3 and 47 per event
     attached lines      3, per event 50 and 90 for a line
-    with `by`           all of it per key, with 67 bytes for the key
+    with `by`           all of it per key; what the same events feed shares 67 bytes for the key
 
 Two figures are given: of a *typical* active user, with 10 events in everything that is remembered, of 5 keys; and the
 *most*, with every list, pane and table full. Traits come on top: what they hold, and 50 bytes for each.
@@ -21,6 +21,7 @@ Two figures are given: of a *typical* active user, with 10 events in everything 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stream.engine.cells import DISTINCT, ENDS, RANGES, SETS, SUMS, Shape
@@ -69,14 +70,22 @@ class Cost:
         return Cost(self.typical + other.typical, self.most + other.most)
 
 
-def summary_cost(summary: Summary) -> Cost:
-    """Bytes of one summary's state."""
-    cost = Cost(_state(summary, EVENTS, full=False), _state(summary, EXACT, full=True))
-    if summary.table is None:
-        return cost
-    entry = _KEY + 1 + _WORD + _ID + _WORD  # key: [newest time, its id, covered from, state]
-    keys = summary.table.max_keys
-    return Cost(3 + min(KEYS, keys) * (entry + cost.typical), 3 + keys * (entry + cost.most))
+def summaries_cost(summaries: Iterable[Summary]) -> Cost:
+    """Bytes of the states of summaries. What a bundle's table knows of its keys counts once."""
+    total = Cost()
+    bundles = set()
+    for summary in summaries:
+        typical, most = _state(summary, EVENTS, full=False), _state(summary, EXACT, full=True)
+        bundle, entry = summary.bundle, 0
+        if bundle.number not in bundles:
+            bundles.add(bundle.number)
+            total += Cost(3, 3)
+            entry = _KEY + 1 + _WORD + _ID + _WORD  # key: [newest time, its id, covered from, …]
+        if bundle.keys_of is None:
+            total += Cost(typical, most)
+        else:
+            total += Cost(min(KEYS, bundle.max_keys) * (entry + typical), bundle.max_keys * (entry + most))
+    return total
 
 
 def rule_cost(plan: Plan, rule: Rule) -> Cost:
@@ -93,9 +102,9 @@ def rule_cost(plan: Plan, rule: Rule) -> Cost:
         return Cost(state + held, state + held + _ID)
     keys = max(
         (
-            table.max_keys
+            bundle.max_keys
             for slot in plan.needs[rule.index]
-            if (table := plan.summaries[slot].table) is not None
+            if (bundle := plan.summaries[slot].bundle).keys_of is not None
         ),
         default=KEYS,
     )
@@ -107,8 +116,7 @@ def user_cost(plan: Plan) -> Cost:
     """Bytes of a whole profile: all summaries and rules, the memory of ids, clocks."""
     ids = _ID + 2 * _WORD
     total = Cost(HEADER + 12 + 2 * _WORD + EVENTS * ENTRY, HEADER + 12 + 2 * _WORD + ids + CAPACITY * ENTRY)
-    for summary in plan.summaries:
-        total += summary_cost(summary)
+    total += summaries_cost(plan.summaries)
     for rule in plan.rules:
         total += rule_cost(plan, rule)
     return total
@@ -121,11 +129,11 @@ def _state(summary: Summary, events: int, full: bool) -> int:
             return _cell(summary.shape, events)
         case WindowSummary():
             shape = summary.shape
-            entry = _WORD + (_WORD if shape.keeps_values else 0) + (_ID if shape.keeps_ids else 0)
+            entry = 8 + (_WORD if shape.keeps_values else 0) + (_ID if shape.keeps_ids else 0)
             panes = 0
             if full:
                 panes = _LONG_PANES if isinstance(summary.window, Suffix) else PANES + 1
-            return 13 + events * entry + panes * (_WORD + _cell(shape, DISTINCT + 1))
+            return 11 + events * entry + panes * (_WORD + _cell(shape, DISTINCT + 1))
         case NewestSummary():
             if not summary.is_sample:
                 return 6 + (_MAX_DAYS if full else events) * 12
@@ -139,7 +147,7 @@ def _state(summary: Summary, events: int, full: bool) -> int:
         case StepsSummary():
             return 1 + summary.roles * (3 + events * (_WORD + _ID))
         case LinesSummary():
-            return 3 + events * (3 + _WORD + _ID + _LINE)
+            return 10 + events * (12 + 1 + _ID + _LINE)
         case _:
             raise AssertionError(f"{type(summary).__name__} has no cost")
 

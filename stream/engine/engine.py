@@ -244,8 +244,8 @@ class _Run:
                 profile.ids = [time, event.id, event.anonymous_id]
         if leaves:
             write_traits(profile, event, leaves)
-        for summary, role in dispatch.adds:
-            summary.add(profile, event, role)
+        for bundle, role in dispatch.adds:
+            bundle.add(profile, event, role)
         if profile.evicted:
             self._step.counts.evicted += profile.evicted
             profile.evicted = 0

@@ -13,12 +13,14 @@ from stream.definitions import model
 from stream.definitions.canonical import Canon, field_form
 from stream.definitions.check import names_of
 from stream.definitions.model import Definitions, Reference
+from stream.definitions.reader import MAX_KEYS
 from stream.engine import cells, shares, values, windows
 from stream.engine.attachments import lines_of
 from stream.engine.calendar import Periods
 from stream.engine.keys import compile_days, compile_fold, compile_keys, present, times_keys, with_keys
 from stream.engine.selectors import compile_where
 from stream.engine.summaries import (
+    Bundle,
     Cells,
     CellSummary,
     DecaySummary,
@@ -27,7 +29,6 @@ from stream.engine.summaries import (
     NewestSummary,
     RecentSummary,
     Summary,
-    Table,
     WindowSummary,
     key_of,
 )
@@ -69,12 +70,14 @@ class FeatureCompiler:
         self.definitions = definitions
         self.canon = Canon(definitions)
         self._bits: dict[str, int] = {}
-        self._slots: dict[str, Any] = {}
-        self._tables: dict[str, KeysOf] = {}
+        self._summaries: dict[str, Any] = {}
+        self._bundles: dict[str, Bundle] = {}
+        self._keys_of: dict[str, KeysOf] = {}
         self.selectors: list[tuple[frozenset[str] | None, Where | None]] = []
         self.keys: list[str] = []
         self.covered: set[int] = set()
-        self.adds: dict[int, list[tuple[Summary, int]]] = {}
+        self.bundles: list[Bundle] = []
+        self.adds: dict[int, list[tuple[Bundle, int]]] = {}
         self.asked: set[int] = set()
         """Slots of the summaries asked for since this was last emptied."""
         self.extra_fields: set[str] = set()
@@ -100,51 +103,63 @@ class FeatureCompiler:
     def keys_of(self, field: str) -> KeysOf:
         """The keys of an event by a field; one function per field."""
         form = field_form(field)
-        if form not in self._tables:
+        if form not in self._keys_of:
             self.need_fields(field, "items")
-            self._tables[form] = compile_keys(field)
-        return self._tables[form]
+            self._keys_of[form] = compile_keys(field)
+        return self._keys_of[form]
 
-    def share(self, form: Any, make: Callable[[int], Summary], feeds: Iterable[tuple[Reference, int]]) -> Any:
-        """The summary of a form; a new one is fed by (selector, role)."""
+    def share(
+        self,
+        form: Any,
+        make: Callable[[], Summary],
+        feeds: Iterable[tuple[Reference, int]],
+        by: str | None = None,
+        max_keys: int = MAX_KEYS,
+    ) -> Any:
+        """The summary of a form; a new one is fed by (selector, role), and with `by` split by a field."""
         key = key_of(form)
-        if key not in self._slots:
-            self._slots[key] = summary = make(len(self.keys))
+        if key not in self._summaries:
+            self._summaries[key] = summary = make()
+            self._bundle(list(feeds), by, max_keys).join(summary, len(self.keys))
             self.keys.append(key)
+        self.asked.add(self._summaries[key].slot)
+        return self._summaries[key]
+
+    def _bundle(self, feeds: list[tuple[Reference, int]], by: str | None, max_keys: int) -> Bundle:
+        """The bundle of all summaries with these feeds and keys."""
+        sources = sorted((self.bit(reference), role) for reference, role in feeds)
+        key = key_of([sources, self.by_form(by, max_keys)])
+        if key not in self._bundles:
+            keys_of = None if by is None else self.keys_of(by)
+            self._bundles[key] = bundle = Bundle(len(self.bundles), keys_of, max_keys)
+            self.bundles.append(bundle)
             for reference, role in feeds:
-                self.adds.setdefault(self.bit(reference), []).append((summary, role))
-        self.asked.add(self._slots[key].slot)
-        return self._slots[key]
+                self.adds.setdefault(self.bit(reference), []).append((bundle, role))
+        return self._bundles[key]
 
     # --- shared summaries --------------------------------------------------------------------------------------------
 
-    def table(self, field: str | None, max_keys: int = 100) -> Table | None:
-        return None if field is None else Table(self.keys_of(field), max_keys)
-
-    def by_form(self, field: str | None, max_keys: int = 100) -> Any:
+    def by_form(self, field: str | None, max_keys: int = MAX_KEYS) -> Any:
+        """How a summary is split, as a part of its form."""
         return None if field is None else [field_form(field), max_keys]
 
     def times(self, reference: Reference, by: str | None = None) -> CellSummary:
         """The lifetime times of a selector."""
         form = ["cell", "times", self.canon.reference(reference), None, self.by_form(by)]
-        found: CellSummary = self.share(
-            form, lambda slot: CellSummary(slot, cells.TIMES, None, self.table(by)), [(reference, 0)]
-        )
+        found: CellSummary = self.share(form, lambda: CellSummary(cells.TIMES, None), [(reference, 0)], by)
         return found
 
-    def recent(self, reference: Reference, by: str | None = None) -> RecentSummary:
+    def recent(self, reference: Reference, by: str | None = None, max_keys: int = MAX_KEYS) -> RecentSummary:
         """The newest events of a selector, as evidence."""
-        form = ["recent", self.canon.reference(reference), self.by_form(by)]
-        found: RecentSummary = self.share(
-            form, lambda slot: RecentSummary(slot, self.table(by)), [(reference, 0)]
-        )
+        form = ["recent", self.canon.reference(reference), self.by_form(by, max_keys)]
+        found: RecentSummary = self.share(form, RecentSummary, [(reference, 0)], by, max_keys)
         return found
 
     def lines(self, reference: Reference) -> LinesSummary:
         """The newest events of a selector with their lines."""
         form = ["lines", self.canon.reference(reference)]
         self.need_fields("items", "product_id", "name", "category", "brand", "price", "quantity")
-        found: LinesSummary = self.share(form, lambda slot: LinesSummary(slot, lines_of), [(reference, 0)])
+        found: LinesSummary = self.share(form, lambda: LinesSummary(lines_of), [(reference, 0)])
         return found
 
     # --- features ----------------------------------------------------------------------------------------------------
@@ -159,7 +174,7 @@ class FeatureCompiler:
 
     def _feature(self, feature: model.Feature) -> Value:
         by = feature.by
-        recent = self.recent(feature.selector, None if feature.aggregate == "top" else by)
+        recent = self.recent(feature.selector, None if feature.aggregate == "top" else by, feature.max_keys)
         if feature.window.kind == "half_life":
             return self._decay(feature, recent)
         if feature.aggregate in ("share", "top"):
@@ -190,14 +205,13 @@ class FeatureCompiler:
         state = self.canon.state(feature)
         source = [purpose, state["selector"], state["field"], self.by_form(by, feature.max_keys)]
         feeds = [(feature.selector, 0)]
-        table = self.table(by, feature.max_keys)
         found: Cells
         if isinstance(window, windows.Lifetime):
             form = ["cell", shape.name, *source[1:]] if not purpose else ["cell", shape.name, *source]
-            found = self.share(form, lambda slot: CellSummary(slot, shape, read, table), feeds)
+            found = self.share(form, lambda: CellSummary(shape, read), feeds, by, feature.max_keys)
         else:
             form = ["window", shape.name, *source, state["window"]]
-            found = self.share(form, lambda slot: WindowSummary(slot, shape, read, window, table), feeds)
+            found = self.share(form, lambda: WindowSummary(shape, read, window), feeds, by, feature.max_keys)
         return found
 
     def _different(self, feature: model.Feature, window: windows.Window, recent: RecentSummary) -> Value:
@@ -214,10 +228,9 @@ class FeatureCompiler:
             summary = self.cells(feature, cells.SETS, window, source, by, purpose)
         else:
             form = ["newest", feature.aggregate, feature.timezone, self.canon.state(feature)]
-            table = self.table(by, feature.max_keys)
             feeds = [(feature.selector, 0)]
             summary = self.share(
-                form, lambda slot: NewestSummary(slot, fold, is_sample, window, table), feeds
+                form, lambda: NewestSummary(fold, is_sample, window), feeds, by, feature.max_keys
             )
         kind = values.Distinct if is_sample or feature.window.kind == "between" else values.Days
         value = kind(feature.name, summary, window, recent, 0)
@@ -252,15 +265,13 @@ class FeatureCompiler:
         feeds = [(feature.selector, 0)]
         state = self.canon.state(feature)
         part = self.share(
-            ["decay", state],
-            lambda slot: DecaySummary(slot, read, length, self.table(feature.by, feature.max_keys)),
-            feeds,
+            ["decay", state], lambda: DecaySummary(read, length), feeds, feature.by, feature.max_keys
         )
         if feature.aggregate not in ("share", "top"):
             return shares.Decay(feature.name, part, recent, feature.min_n)
         assert feature.by is not None
         pairs = times_keys(read or (lambda event: 1), self.keys_of(feature.by))
-        total = self.share(["decay of pairs", state], lambda slot: DecaySummary(slot, pairs, length), feeds)
+        total = self.share(["decay of pairs", state], lambda: DecaySummary(pairs, length), feeds)
         kind = shares.DecayShare if feature.aggregate == "share" else shares.DecayTop
         return kind(feature.name, part, total, recent, feature.min_n)
 
@@ -276,18 +287,18 @@ class FeatureCompiler:
             case "calendar":
                 return windows.Calendar(Periods(window.period, feature.timezone))
             case "session":
-                return windows.Session(window.length, self._run_of(feature, by).slot)
+                run = self._run_of(feature, by)
+                return windows.Session(window.length, run.unit, run.place)
             case "since":
                 assert window.since is not None
-                return windows.Since(self.times(window.since).slot)
+                marks = self.times(window.since)
+                return windows.Since(marks.unit, marks.place)
 
     def _run_of(self, feature: model.Feature, by: str | None) -> Summary:
         """The times of all of a selector's events (with `by`: those with a key), of which sessions are runs."""
         read = None if by is None else with_keys(self.keys_of(by))
         form = ["run", self.canon.reference(feature.selector), self.by_form(by)]
         found: Summary = self.share(
-            form,
-            lambda slot: WindowSummary(slot, cells.TIMES, read, windows.Session(0, slot)),
-            [(feature.selector, 0)],
+            form, lambda: WindowSummary(cells.TIMES, read, windows.Suffix()), [(feature.selector, 0)]
         )
         return found

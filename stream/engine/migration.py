@@ -22,11 +22,12 @@ from stream.definitions.model import Actions
 from stream.durations import DAY
 from stream.engine.actions import Policy
 from stream.engine.membership import ACTED, ENTRIES, FACTS, HELD, MEMBER, SEQ, Decision, Rule, held_of
-from stream.engine.profile import FOREVER, Profile
+from stream.engine.profile import FOREVER, Profile, entry_of
+from stream.engine.summaries import COVERED, NEWEST, NEWEST_ID, STATES
 from stream.identifiers import change_id
 
 Layout = list[list[Any]]
-"""[keys of summaries, [name, shape, hash] of rules], in the order of a profile's lists."""
+"""[[is split, keys of its summaries] of bundles, [name, shape, hash] of rules], in the order of a profile's lists."""
 KEPT = 7 * DAY
 
 
@@ -53,14 +54,14 @@ def rearrange(profile: Profile, old: Layout, new: Layout, change: int) -> None:
     """Puts a profile's lists in the order of `new`; `change` is the watermark of the change of definitions."""
     summaries, rules = profile.retired if profile.retired is not None else ({}, {})
     instant = max(profile.clock, change)
-    units = {old[0][slot]: state for slot, state in profile.units.items()}
-    wanted = set(new[0])
+    units = _split(profile, old[0])
+    wanted = {key for _, keys in new[0] for key in keys}
     kept = {key: entry for key, entry in summaries.items() if entry[0] + KEPT > instant}
     for key in wanted - units.keys():
         if key in kept:
             units[key] = kept.pop(key)[1]
     kept.update((key, [instant, state]) for key, state in units.items() if key not in wanted)
-    profile.units = {slot: units[key] for slot, key in enumerate(new[0]) if key in units}
+    profile.units = _join(units, new[0])
 
     shapes = {name: (shape, hash_) for name, shape, hash_ in new[1]}
     states: dict[str, list[Any]] = {name: [*known, [], None] for name, known in rules.items()}
@@ -85,6 +86,47 @@ def rearrange(profile: Profile, old: Layout, new: Layout, change: int) -> None:
     profile.retired = [kept, left] if kept or left else None
     redefined_indexes = frozenset(i for i, (name, _, _) in enumerate(new[1]) if name in redefined)
     profile.review = Review(redefined_indexes, removed)
+
+
+def _split(profile: Profile, bundles: list[Any]) -> dict[str, Any]:
+    """A profile's units taken apart: each summary's state, or table, by its key."""
+    parts: dict[str, Any] = {}
+    for unit, (is_split, keys) in enumerate(bundles):
+        if is_split:
+            table = profile.table(unit)
+            if table is not None:
+                entries = {name: entry_of(table, name) or [] for name in table}
+                for place, key in enumerate(keys, STATES):
+                    parts[key] = {name: [*entry[:STATES], entry[place]] for name, entry in entries.items()}
+        else:
+            states = profile.states_of(unit)
+            if states is not None:
+                parts.update(
+                    (key, state) for key, state in zip(keys, states, strict=True) if state is not None
+                )
+    return parts
+
+
+def _join(parts: dict[str, Any], bundles: list[Any]) -> dict[int, Any]:
+    """The units of what `_split` took apart. What came back after a while may know other keys than its neighbours."""
+    units: dict[int, Any] = {}
+    for unit, (is_split, keys) in enumerate(bundles):
+        found = [parts.get(key) for key in keys]
+        if all(part is None for part in found):
+            continue
+        if not is_split:
+            units[unit] = found
+        else:
+            table: dict[str, list[Any]] = {}
+            for place, part in enumerate(found, STATES):
+                for name, (newest, event_id, covered, state) in (part or {}).items():
+                    entry = table.setdefault(name, [newest, event_id, covered, *[None] * len(keys)])
+                    if (newest, event_id) > (entry[NEWEST], entry[NEWEST_ID]):
+                        entry[NEWEST], entry[NEWEST_ID] = newest, event_id
+                    entry[COVERED] = max(entry[COVERED], covered)
+                    entry[place] = state
+            units[unit] = table
+    return units
 
 
 def _drop_facts(state: list[Any], shape: str) -> None:

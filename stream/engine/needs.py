@@ -9,7 +9,7 @@ from stream.definitions.check import conditions_of_owner, names_of
 from stream.definitions.model import Do, Ladder, Segment, Sequence, Test
 from stream.definitions.text import names, write_sequence
 from stream.durations import format_duration
-from stream.engine.cost import Cost, rule_cost, summary_cost
+from stream.engine.cost import Cost, rule_cost, summaries_cost
 from stream.engine.plan import Plan
 
 
@@ -48,12 +48,8 @@ def _need(plan: Plan, owner: Segment | Ladder) -> Need:
     mine = plan.needs[rule.index]
     with_others = {other: mine & plan.needs[other.index] for other in plan.rules if other is not rule}
     shared_slots = frozenset().union(*with_others.values())
-    whole, shared = rule_cost(plan, rule), Cost()
-    for slot in mine:
-        cost = summary_cost(plan.summaries[slot])
-        whole += cost
-        if slot in shared_slots:
-            shared += cost
+    whole = rule_cost(plan, rule) + summaries_cost(plan.summaries[slot] for slot in mine)
+    shared = summaries_cost(plan.summaries[slot] for slot in mine & shared_slots)
     asks = list(dict.fromkeys(_asks(owner)))
     types = plan.types_of(rule.index)
     return Need(

@@ -24,7 +24,7 @@ from stream.errors import OperatorError
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
-MARKER_VERSION = 1
+MARKER_VERSION = 2
 
 
 def definitions_of(marker: bytes) -> str:
@@ -201,7 +201,7 @@ class Partition:
         """From here on the plan's definitions hold: what they remember and the ones before did not starts now."""
         self.generation += 1
         self.change = self.watermark
-        known = set(before[0])
+        known = {key for _, keys in before[0] for key in keys}
         self._covered = {key: start for key, start in self._covered.items() if key in known}
         self._covered.update((key, self.watermark + 1) for key in self._plan.keys if key not in known)
 

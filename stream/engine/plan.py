@@ -18,7 +18,7 @@ from stream.engine.membership import Rule
 from stream.engine.migration import Layout
 from stream.engine.profile import blank_profile
 from stream.engine.rules import RuleCompiler
-from stream.engine.summaries import RecentSummary, Summary
+from stream.engine.summaries import Bundle, RecentSummary, Summary
 from stream.events import Event, event_type
 from stream.identifiers import canonical_json, definition_hash
 
@@ -27,10 +27,10 @@ from stream.identifiers import canonical_json, definition_hash
 class Dispatch:
     """What to do with an event that matched one set of selectors."""
 
-    adds: tuple[tuple[Summary, int], ...]
-    """Summaries to update, and as what."""
+    adds: tuple[tuple[Bundle, int], ...]
+    """Bundles of summaries to update, and as what."""
     deciding: tuple[tuple[Summary, int], ...]
-    """Those of them that are more than evidence: they tell whether a late event still counts."""
+    """Summaries in them that are more than evidence: they tell whether a late event still counts."""
     rules: tuple[tuple[int, ...], ...]
     """Rules to ask: of a known user, of a new one, and both again where the event carries traits."""
     notes: tuple[Rule, ...]
@@ -78,9 +78,10 @@ class Plan:
         """Rules that read traits: asked when an event carries some."""
         self.keys = tuple(features.keys)
         """Of each summary the key that names its state, by slot."""
-        self.units = len(self.keys)
-        by_slot = {summary.slot: summary for adds in features.adds.values() for summary, _ in adds}
-        self.summaries: tuple[Summary, ...] = tuple(by_slot[slot] for slot in range(self.units))
+        self.bundles = tuple(features.bundles)
+        """The units of a profile."""
+        by_slot = {summary.slot: summary for bundle in self.bundles for summary in bundle.members}
+        self.summaries: tuple[Summary, ...] = tuple(by_slot[slot] for slot in range(len(self.keys)))
         self.needs = tuple(needs)
         """Of each rule the slots of the summaries that it reads."""
         self.covered = frozenset(features.covered)
@@ -90,7 +91,13 @@ class Plan:
         self.read_fields = frozenset(features.read_fields)
         """Fields of the envelope that definitions read."""
         self.hash = _hash_all(definitions)
-        self.layout: Layout = [list(self.keys), [[rule.name, rule.shape, rule.hash] for rule in self.rules]]
+        self.layout: Layout = [
+            [
+                [bundle.keys_of is not None, [self.keys[one.slot] for one in bundle.members]]
+                for bundle in self.bundles
+            ],
+            [[rule.name, rule.shape, rule.hash] for rule in self.rules],
+        ]
         """What a profile's lists hold, for reading it under other definitions."""
         self.stamp = sha256(canonical_json([self.hash, self.layout])).digest()[:4]
         """Names the definitions in every profile that is written under them."""
@@ -148,7 +155,12 @@ class Plan:
                 for new in ((), self.awake)
             )
             notes = sorted({index for bit in bits for index in self._notes.get(bit, ())})
-            deciding = tuple(add for add in adds if not isinstance(add[0], RecentSummary))
+            deciding = tuple(
+                (summary, role)
+                for bundle, role in adds
+                for summary in bundle.members
+                if not isinstance(summary, RecentSummary)
+            )
             found = Dispatch(adds, deciding, rules, tuple(self.rules[index] for index in notes))
             route.dispatches[matched] = found
         return found

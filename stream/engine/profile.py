@@ -21,7 +21,7 @@ from stream.errors import OperatorError
 
 FOREVER: Final = 2**61
 """An instant that never comes. One bit more would not fit the integers that compiled code is fast with."""
-VERSION: Final = 2
+VERSION: Final = 3
 _VERSION = bytes([VERSION])
 HEADER: Final = 13
 _unpack_head = Struct(">x4sq").unpack_from
@@ -30,7 +30,6 @@ Raw = msgspec.Raw
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 _decode_table = msgspec.msgpack.Decoder(dict[str, Raw]).decode
-_decode_list = msgspec.msgpack.Decoder(list[Raw]).decode
 _decode_outline = msgspec.msgpack.Decoder(
     tuple[int, int, bytes, Raw, Raw, dict[int, Raw], dict[int, Raw], dict[int, int], Any]
 ).decode
@@ -84,7 +83,7 @@ class Profile:
         self._traits = traits
         self._ids = ids
         self.units = units
-        """States of summaries by slot, of those to which something was added; encoded ones until `unit` is asked."""
+        """States of summaries by bundle, where something was added; encoded ones until they are asked for."""
         self.states = states
         """States of segments and ladders by index, of those to which something happened; as `units`, see `state`."""
         self.dues = dues
@@ -126,35 +125,25 @@ class Profile:
     def ids(self, ids: list[Any] | None) -> None:
         self._ids = ids
 
-    def unit(self, slot: int) -> Any:
-        """State of a summary, None where nothing was added."""
-        state = self.units.get(slot)
-        if type(state) is Raw:
-            state = self.units[slot] = _decode(state)
-        return state
+    def states_of(self, unit: int) -> list[Any] | None:
+        """The states of a unit that is not split by key, by place; None where nothing was added."""
+        states = self.units.get(unit)
+        if type(states) is Raw:
+            states = self.units[unit] = _decode(states)
+        found: list[Any] | None = states
+        return found
 
-    def table(self, slot: int) -> dict[str, Any] | None:
-        """State of a summary that is split by key, as `entry_of` reads it; None where nothing was added."""
-        table = self.units.get(slot)
+    def part(self, unit: int, place: int) -> Any:
+        """One of the states of a unit that is not split by key, None where nothing was added."""
+        states = self.states_of(unit)
+        return None if states is None else states[place]
+
+    def table(self, unit: int) -> dict[str, Any] | None:
+        """A unit that is split by key, as `entry_of` reads it; None where nothing was added."""
+        table = self.units.get(unit)
         if type(table) is Raw:
-            table = self.units[slot] = _decode_table(table)
+            table = self.units[unit] = _decode_table(table)
         found: dict[str, Any] | None = table
-        return found
-
-    def log(self, slot: int) -> list[Any] | None:
-        """State of a summary that is a list, as `item_of` reads it; None where nothing was added."""
-        log = self.units.get(slot)
-        if type(log) is Raw:
-            log = self.units[slot] = _decode_list(log)
-        found: list[Any] | None = log
-        return found
-
-    def peek_log(self, slot: int) -> list[Any]:
-        """The same for somebody who only looks: nothing has to be encoded again. `peek` reads its items."""
-        log = self.units.get(slot)
-        if type(log) is Raw:
-            log = _decode_list(log)
-        found: list[Any] = log or []
         return found
 
     def state(self, index: int) -> list[Any] | None:
@@ -190,21 +179,6 @@ def entry_of(table: dict[str, Any], key: str) -> list[Any] | None:
     if type(entry) is Raw:
         entry = table[key] = _decode(entry)
     found: list[Any] | None = entry
-    return found
-
-
-def item_of(log: list[Any], at: int) -> list[Any]:
-    """An item of a list."""
-    item = log[at]
-    if type(item) is Raw:
-        item = log[at] = _decode(item)
-    found: list[Any] = item
-    return found
-
-
-def peek(item: Any) -> list[Any]:
-    """An item of a list for somebody who only looks at it."""
-    found: list[Any] = _decode(item) if type(item) is Raw else item
     return found
 
 

@@ -100,8 +100,8 @@ class RuleCompiler:
             refers=bool(self.refers_to),
         )
         for summary in self._splits:
-            assert summary.table is not None
-            summary.table.rules.append(rule)
+            if rule not in summary.bundle.rules:
+                summary.bundle.rules.append(rule)
         return rule
 
     def _mask(self, references: Iterable[Reference]) -> int:
@@ -151,7 +151,7 @@ class RuleCompiler:
 
     def _keyed(self, summary: Summary) -> None:
         """Notes that a summary holds the keys of this rule's instances."""
-        if self._for_each is not None and summary.table is not None and summary not in self._splits:
+        if self._for_each is not None and summary.is_split and summary not in self._splits:
             self._splits.append(summary)
 
     # --- conditions --------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class RuleCompiler:
             features.by_form(by),
         ]
         feeds = [*((ref, 0) for ref in first.selectors), *((ref, 1) for ref in closing.selectors)]
-        summary = features.share(form, lambda slot: PairSummary(slot, features.table(by)), feeds)
+        summary = features.share(form, PairSummary, feeds, by)
         self._keyed(summary)
         return PairSequence(summary, closing.span, text, per_key)
 
@@ -245,7 +245,7 @@ class RuleCompiler:
             features.by_form(by),
         ]
         feeds = [(reference, role) for role, references in enumerate(roles) for reference in references]
-        summary = features.share(form, lambda slot: StepsSummary(slot, len(roles), features.table(by)), feeds)
+        summary = features.share(form, lambda: StepsSummary(len(roles)), feeds, by)
         self._keyed(summary)
         return StepSequence(summary, tuple(thens), closing, span, sequence.restart, text, per_key)
 

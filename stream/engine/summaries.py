@@ -1,12 +1,11 @@
 """Summaries: the order-free state that events are added to and features and sequences are read from.
 
-Every summary owns one slot of a profile's `units`. What is kept there is a function of the set of events added, never
-of their order. Features that remember the same share one summary, whatever they are called and wherever they stand:
-a summary's `form` says what it remembers, and its key is the hash of that form.
+What is kept is a function of the set of events added, never of their order. Features that remember the same share one
+summary, whatever they are called and wherever they stand: a summary's `form` says what it remembers, and its key is the
+hash of that form.
 
-With `by`, a slot holds a table key → [newest time, its id, covered from, state] of the keys with the most recent
-activity. A key that must make room is reported, so that memberships per key can end; when it returns, it is covered
-from then on.
+Summaries that the same events feed lie together in a bundle, which is one unit of a profile: an event then costs one
+look-up and one decoding for all of them, and what a table knows of a key is kept once.
 """
 
 from __future__ import annotations
@@ -17,9 +16,13 @@ from heapq import heappush, heappushpop, nsmallest
 from math import fsum
 from typing import Any, ClassVar, Final
 
+import msgspec
+from librt.strings import read_i32_le
+
 from stream.changes import Evidence
 from stream.engine.cells import DISTINCT, LAST, MICRO, SUMS, TIMES, Cell, N, Shape, clip
-from stream.engine.profile import FOREVER, Profile, entry_of, item_of, peek
+from stream.engine.packed import EMPTY, at_place, count, cut_before, pack, put_at
+from stream.engine.profile import FOREVER, Profile, entry_of
 from stream.engine.windows import EXACT, Window, insert
 from stream.events import Event, Reader
 from stream.identifiers import definition_hash
@@ -28,8 +31,17 @@ from stream.instants import format_instant
 EVIDENCE: Final = 3
 """Newest events that a leaf of a reason names."""
 
+_encode_item = msgspec.msgpack.Encoder().encode
+_decode_item = msgspec.msgpack.Decoder().decode
+
 KeysOf = Callable[[Event], tuple[str, ...]]
 """The keys of an event, none if it has none."""
+
+# An entry of a table: [newest time, its id, covered from, state, …], a state for each summary of the bundle.
+NEWEST: Final = 0
+NEWEST_ID: Final = 1
+COVERED: Final = 2
+STATES: Final = 3
 
 
 def key_of(form: Any) -> str:
@@ -37,40 +49,75 @@ def key_of(form: Any) -> str:
     return definition_hash(form)
 
 
-class Table:
-    """How a summary splits by a field: who the keys are, and how many are kept."""
+class Bundle:
+    """Summaries that the same events feed, with the same keys: one unit of a profile.
 
-    __slots__ = ("keys_of", "max_keys", "rules")
+    Without keys the unit is [state, …], in the order of the members. With `by` it is a table key → entry of the keys
+    with the most recent activity. A key that must make room is reported, so that memberships per key can end; when it
+    returns, it is covered from then on.
+    """
 
-    def __init__(self, keys_of: KeysOf, max_keys: int) -> None:
+    __slots__ = ("keys_of", "max_keys", "members", "number", "rules")
+
+    def __init__(self, number: int, keys_of: KeysOf | None, max_keys: int) -> None:
+        self.number = number
+        """Which of a profile's units."""
         self.keys_of = keys_of
+        """The keys of an event, with `by`."""
         self.max_keys = max_keys
+        self.members: list[Summary] = []
         self.rules: list[Any] = []
-        """Rules with a membership per key that read this summary."""
+        """Rules with a membership per key that read one of the summaries."""
 
-    def put(self, profile: Profile, slot: int, key: str, event: Event) -> list[Any] | None:
+    def join(self, summary: Summary, slot: int) -> None:
+        """Makes room for a summary, the plan's number `slot`."""
+        summary.bundle, summary.unit, summary.place = self, self.number, len(self.members)
+        summary.slot, summary.is_split = slot, self.keys_of is not None
+        self.members.append(summary)
+
+    def add(self, profile: Profile, event: Event, role: int) -> None:
+        """Adds an event that matched the selector of all members. `role` says as what, where it can be several."""
+        time: int = event.time
+        event_id: str = event.id
+        if self.keys_of is None:
+            states = profile.states_of(self.number)
+            if states is None:
+                states = profile.units[self.number] = [None] * len(self.members)
+            for place, summary in enumerate(self.members):
+                states[place] = summary.put(states[place], time, event_id, event, role, profile.clock)
+            return
+        for key in self.keys_of(event):
+            entry = self._entry(profile, key, time, event_id)
+            if entry is not None:
+                place = STATES
+                for summary in self.members:
+                    entry[place] = summary.put(entry[place], time, event_id, event, role, profile.clock)
+                    place += 1
+
+    def _entry(self, profile: Profile, key: str, time: int, event_id: str) -> list[Any] | None:
         """The entry of a key with its activity up to date, made if need be; None if there is no room for it."""
-        entries = profile.table(slot)
+        entries = profile.table(self.number)
         if entries is None:
-            entries = profile.units[slot] = {}
+            entries = profile.units[self.number] = {}
         entry = entry_of(entries, key)
         if entry is not None:
-            if (event.time, event.id) > (entry[0], entry[1]):
-                entry[0], entry[1] = event.time, event.id
+            newest: int = entry[NEWEST]
+            if time > newest or (time == newest and event_id > entry[NEWEST_ID]):
+                entry[NEWEST], entry[NEWEST_ID] = time, event_id
             return entry
         start = -FOREVER
         if len(entries) >= self.max_keys:
             start = profile.clock
-            if not self._make_room(profile, entries, (event.time, event.id)):
+            if not self._make_room(profile, entries, (time, event_id)):
                 return None
-        entry = entries[key] = [event.time, event.id, start, None]
+        entry = entries[key] = [time, event_id, start, *([None] * len(self.members))]
         return entry
 
     def _make_room(self, profile: Profile, entries: dict[str, Any], newcomer: tuple[int, str]) -> bool:
         """Drops the key with the oldest activity, those with an open membership last; False if a newcomer is older."""
         profile.evicted += 1
         (_, *activity), victim = min(
-            ((any(rule.is_open(profile, key) for rule in self.rules), entry[0], entry[1]), key)
+            ((any(rule.is_open(profile, key) for rule in self.rules), entry[NEWEST], entry[NEWEST_ID]), key)
             for key, entry in [(key, entry_of(entries, key)) for key in entries]
             if entry is not None
         )
@@ -85,26 +132,20 @@ class Table:
 class Summary:
     """State that events are added to. Subclasses say what one state (of the user, or of a key) is."""
 
-    __slots__ = ("slot", "table")
+    __slots__ = ("bundle", "is_split", "place", "slot", "unit")
 
-    def __init__(self, slot: int, table: Table | None = None) -> None:
-        self.slot = slot
-        self.table = table
+    bundle: Bundle
+    """Where it lies. This and what follows is set when it joins."""
+    unit: int
+    """The bundle's number."""
+    place: int
+    """Its place among the bundle's members."""
+    slot: int
+    """Its place among all summaries of the plan."""
+    is_split: bool
+    """Whether it has a state per key."""
 
-    def add(self, profile: Profile, event: Event, role: int) -> None:
-        """Adds an event that matched the summary's selector. `role` says as what, where it can be several things."""
-        if self.table is None:
-            before = profile.unit(self.slot)
-            after = self.put(before, event, role, profile.clock)
-            if after is not before:
-                profile.units[self.slot] = after
-            return
-        for key in self.table.keys_of(event):
-            entry = self.table.put(profile, self.slot, key, event)
-            if entry is not None:
-                entry[3] = self.put(entry[3], event, role, profile.clock)
-
-    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+    def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
         """The state with an event more; None is the state of nothing."""
         raise AssertionError("every summary defines this")
 
@@ -112,30 +153,35 @@ class Summary:
         """Whether what is kept still reaches back to the time of an event about to be added."""
         return True
 
+    def entry(self, profile: Profile, key: str) -> list[Any] | None:
+        """What the table holds of a key; None if the key is not kept."""
+        entries = profile.table(self.unit)
+        return None if entries is None else entry_of(entries, key)
+
     def state(self, profile: Profile, key: str | None) -> Any:
         """The state of the user, or of a key; None if nothing was added."""
-        if self.table is None:
-            return profile.unit(self.slot)
+        if not self.is_split:
+            states = profile.states_of(self.unit)
+            return None if states is None else states[self.place]
         if key is None:
             return None
-        entries = profile.table(self.slot)
-        entry = None if entries is None else entry_of(entries, key)
-        return None if entry is None else entry[3]
+        entry = self.entry(profile, key)
+        return None if entry is None else entry[STATES + self.place]
 
     def holds_key(self, profile: Profile, key: str) -> bool:
         """Whether a key is kept."""
-        entries = profile.table(self.slot)
+        entries = profile.table(self.unit)
         return entries is not None and key in entries
 
     def newest(self, profile: Profile, key: str) -> int:
         """Time of a key's newest event."""
-        entries = profile.table(self.slot)
-        entry = None if entries is None else entry_of(entries, key)
-        return -FOREVER if entry is None else int(entry[0])
+        entry = self.entry(profile, key)
+        return -FOREVER if entry is None else int(entry[NEWEST])
 
     def keys(self, profile: Profile) -> list[str]:
-        """The keys that are kept, in order."""
-        return sorted(profile.table(self.slot) or ())
+        """The keys of which something is kept, in order."""
+        entries = profile.table(self.unit) or {}
+        return [key for key in sorted(entries) if self.state(profile, key) is not None]
 
 
 class Cells(Summary):
@@ -157,20 +203,19 @@ class CellSummary(Cells):
 
     __slots__ = ("_read", "shape")
 
-    def __init__(self, slot: int, shape: Shape, read: Reader | None, table: Table | None = None) -> None:
-        super().__init__(slot, table)
+    def __init__(self, shape: Shape, read: Reader | None) -> None:
         self.shape = shape
         self._read = read
 
-    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+    def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
         value = None
         if self._read is not None:
             value = self.shape.convert(self._read(event))
             if value is None:
                 return state
         if state is None:
-            return self.shape.new(event.time, event.id, value)
-        self.shape.add(state, event.time, event.id, value)
+            return self.shape.new(time, event_id, value)
+        self.shape.add(state, time, event_id, value)
         return state
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
@@ -185,15 +230,12 @@ class WindowSummary(Cells):
 
     __slots__ = ("_read", "shape", "window")
 
-    def __init__(
-        self, slot: int, shape: Shape, read: Reader | None, window: Window, table: Table | None = None
-    ) -> None:
-        super().__init__(slot, table)
+    def __init__(self, shape: Shape, read: Reader | None, window: Window) -> None:
         self.shape = shape
         self._read = read
         self.window = window
 
-    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+    def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
         value = None
         if self._read is not None:
             value = self.shape.convert(self._read(event))
@@ -201,31 +243,30 @@ class WindowSummary(Cells):
                 return state
         if state is None:
             shape = self.shape
-            state = [[], [] if shape.keeps_values else None, [] if shape.keeps_ids else None, []]
-        insert(state, self.window, self.shape, event.time, event.id, value, clock)
+            values: Any = None if not shape.keeps_values else EMPTY if shape.packs_values else []
+            state = [EMPTY, values, [] if shape.keeps_ids else None, []]
+        insert(state, self.window, self.shape, time, event_id, value, clock)
         return state
 
     def covers(self, profile: Profile, event: Event, role: int) -> bool:
         return bool(event.time >= self.window.cut(profile.clock))
 
     def most(self, state: Any) -> int:
-        return FOREVER if state[3] else len(state[0])
+        return FOREVER if state[3] else len(state[0]) >> 3
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
         state = self.state(profile, key)
         if state is None:
             return None, FOREVER
-        times, values, ids, panes = state
-        low, high, inside, until = self.window.select(times, panes, instant, profile)
+        times: bytes = state[0]
+        low, high, inside, until = self.window.select(times, state[3], instant, profile)
         cell: Cell | None = None
         if low < high:
-            shape = self.shape
-            if shape is TIMES:
-                cell = [high - low, times[low], times[high - 1]]
-            elif shape is SUMS:
-                cell = [high - low, times[low], times[high - 1], sum(values[low:high])]
+            first, last = int(at_place(times, low)), int(at_place(times, high - 1))
+            if self.shape is TIMES:
+                cell = [high - low, first, last]
             else:
-                cell = shape.gather(times, values, ids, low, high)
+                cell = self.shape.gather(first, last, state[1], state[2], low, high)
         for pane in inside:
             if cell is None:
                 cell = list(pane)
@@ -247,30 +288,22 @@ class NewestSummary(Cells):
 
     TIDY: ClassVar[int] = 512
 
-    def __init__(
-        self,
-        slot: int,
-        fold: Callable[[Event], int | None],
-        is_sample: bool,
-        window: Window,
-        table: Table | None = None,
-    ) -> None:
-        super().__init__(slot, table)
+    def __init__(self, fold: Callable[[Event], int | None], is_sample: bool, window: Window) -> None:
         self._fold = fold
         self.is_sample = is_sample
         """Whether the values are hashes, of which the smallest speak for all."""
         self.window = window
 
-    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+    def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
         value = self._fold(event)
         cut = self.window.cut(clock)
-        if value is None or event.time < cut:
+        if value is None or time < cut:
             return state
         newest, limit = state = [{}, self.TIDY] if state is None else state
-        if event.time > newest.get(value, -FOREVER):
-            newest[value] = event.time
+        if time > newest.get(value, -FOREVER):
+            newest[value] = time
             if len(newest) >= limit:
-                state[0] = newest = {value: time for value, time in newest.items() if time >= cut}
+                state[0] = newest = {known: seen for known, seen in newest.items() if seen >= cut}
                 if self.is_sample:
                     state[0] = newest = undominated(newest, DISTINCT + 1)
                 state[1] = max(self.TIDY, 2 * len(newest))
@@ -288,14 +321,13 @@ class NewestSummary(Cells):
         if state is None:
             return None, FOREVER
         pairs = sorted((time, value) for value, time in state[0].items())
-        times = [time for time, _ in pairs]
-        low, high, _, until = self.window.select(times, [], instant, profile)
+        low, high, _, until = self.window.select(pack(time for time, _ in pairs), [], instant, profile)
         if low == high:
             return None, until
         smallest = (
             nsmallest(DISTINCT + 1, [value for _, value in pairs[low:high]]) if self.is_sample else None
         )
-        return [high - low, times[low], times[high - 1], smallest], until
+        return [high - low, pairs[low][0], pairs[high - 1][0], smallest], until
 
 
 def undominated(newest: dict[int, int], k: int) -> dict[int, int]:
@@ -327,18 +359,17 @@ class DecaySummary(Summary):
     PANES: ClassVar[int] = 64
     UNIT: ClassVar[int] = 10**9
 
-    def __init__(self, slot: int, read: Reader | None, half_life: int, table: Table | None = None) -> None:
-        super().__init__(slot, table)
+    def __init__(self, read: Reader | None, half_life: int) -> None:
         self._read = read
         self.half_life = half_life
 
-    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+    def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
         micros = MICRO if self._read is None else SUMS.convert(self._read(event))
         if micros is None:
             return state
         times, values, panes = state = [[], [], {}] if state is None else state
-        at = bisect_right(times, event.time)
-        times.insert(at, event.time)
+        at = bisect_right(times, time)
+        times.insert(at, time)
         values.insert(at, micros)
         if len(times) > EXACT:
             self._fold(panes, times.pop(0), values.pop(0))
@@ -367,8 +398,8 @@ class DecaySummary(Summary):
             for time, value in zip(times, values, strict=True)
         ]
         n = len(times)
-        for pane, (count, weight) in panes.items():
-            n += count
+        for pane, (events, weight) in panes.items():
+            n += events
             parts.append(weight / self.UNIT * 2.0 ** ((pane * self.half_life - instant) / self.half_life))
         return n, fsum(parts)
 
@@ -378,13 +409,13 @@ class RecentSummary(Summary):
 
     __slots__ = ()
 
-    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+    def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
         if state is None:
-            return [event.time, event.id]
+            return [time, event_id]
         at = len(state)
-        while at and (state[at - 2], state[at - 1]) > (event.time, event.id):
+        while at and (state[at - 2], state[at - 1]) > (time, event_id):
             at -= 2
-        state[at:at] = (event.time, event.id)
+        state[at:at] = (time, event_id)
         if len(state) > 2 * EVIDENCE:
             del state[:2]
         return state
@@ -413,17 +444,17 @@ class PairSummary(Summary):
 
     __slots__ = ()
 
-    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+    def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
         if state is None:
             state = [-FOREVER, "", -FOREVER, "", -FOREVER]
         if role == 0:
-            if (event.time, event.id) > (state[0], state[1]):
-                state[0], state[1] = event.time, event.id
-        elif (event.time, event.id) > (state[2], state[3]):
+            if (time, event_id) > (state[0], state[1]):
+                state[0], state[1] = time, event_id
+        elif (time, event_id) > (state[2], state[3]):
             state[4] = state[2]
-            state[2], state[3] = event.time, event.id
-        elif event.time > state[4]:
-            state[4] = event.time
+            state[2], state[3] = time, event_id
+        elif time > state[4]:
+            state[4] = time
         return state
 
 
@@ -434,24 +465,24 @@ class StepsSummary(Summary):
 
     CAPACITY: ClassVar[int] = 64
 
-    def __init__(self, slot: int, roles: int, table: Table | None = None) -> None:
-        super().__init__(slot, table)
+    def __init__(self, roles: int) -> None:
         self.roles = roles
 
-    def put(self, state: Any, event: Event, role: int, clock: int) -> Any:
+    def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
         if state is None:
             state = [[] for _ in range(self.roles)]
         entries = state[role]
         at = len(entries)
-        while at and (entries[at - 2], entries[at - 1]) > (event.time, event.id):
+        while at and (entries[at - 2], entries[at - 1]) > (time, event_id):
             at -= 2
-        entries[at:at] = (event.time, event.id)
+        entries[at:at] = (time, event_id)
         if len(entries) > 2 * self.CAPACITY:
             del entries[:2]
         return state
 
     def covers(self, profile: Profile, event: Event, role: int) -> bool:
-        keys = (None,) if self.table is None else self.table.keys_of(event)
+        keys_of = self.bundle.keys_of
+        keys = (None,) if keys_of is None else keys_of(event)
         states = [self.state(profile, key) for key in keys]
         return any(
             state is None or len(state[role]) < 2 * self.CAPACITY or event.time >= state[role][0]
@@ -460,41 +491,59 @@ class StepsSummary(Summary):
 
 
 class LinesSummary(Summary):
-    """The newest 64 events of a selector with their lines, for attachments: [[time, id, lines], …], oldest first."""
+    """The newest 64 events of a selector with their lines, for attachments, as [times, sizes, items], oldest first.
+
+    Items are [id, lines] in MessagePack, one after the other, of which `sizes` tells the bytes, four each: most events
+    add one and ask for none.
+    """
 
     __slots__ = ("_lines_of",)
 
     CAPACITY: ClassVar[int] = 64
 
-    def __init__(self, slot: int, lines_of: Callable[[Event], list[Any]]) -> None:
-        super().__init__(slot, None)
+    def __init__(self, lines_of: Callable[[Event], list[Any]]) -> None:
         self._lines_of = lines_of
 
-    def add(self, profile: Profile, event: Event, role: int) -> None:
-        log = profile.log(self.slot)
-        if log is None:
-            log = profile.units[self.slot] = []
-        at = len(log)
-        while at and _is_later(item_of(log, at - 1), event):
-            at -= 1
-        log.insert(at, [event.time, event.id, self._lines_of(event)])
-        if len(log) > self.CAPACITY:
-            del log[0]
+    def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
+        if state is None:
+            state = [EMPTY, EMPTY, EMPTY]
+        times: bytes = state[0]
+        sizes: bytes = state[1]
+        items: bytes = state[2]
+        item = _encode_item((event_id, self._lines_of(event)))
+        at, start = int(count(times)), len(items)
+        while at and at_place(times, at - 1) >= time:
+            before = start - int(read_i32_le(sizes, 4 * (at - 1)))
+            if at_place(times, at - 1) == time and _decode_item(items[before:start])[0] <= event_id:
+                break
+            at, start = at - 1, before
+        times = put_at(times, at, time)
+        sizes = sizes[: 4 * at] + len(item).to_bytes(4, "little") + sizes[4 * at :]
+        items = items[:start] + item + items[start:]
+        if count(times) > self.CAPACITY:
+            items = items[int(read_i32_le(sizes, 0)) :]
+            times, sizes = cut_before(times, 1), sizes[4:]
+        state[0], state[1], state[2] = times, sizes, items
+        return state
 
     def since(self, profile: Profile, start: int) -> list[list[Any]]:
         """[time, id, lines] of the events that are not older than `start`, newest first."""
-        log = profile.peek_log(self.slot)
-        found = []
-        for at in range(len(log) - 1, -1, -1):
-            entry = peek(log[at])
-            if entry[0] < start:
+        state = self.state(profile, None)
+        found: list[list[Any]] = []
+        if state is None:
+            return found
+        times: bytes = state[0]
+        sizes: bytes = state[1]
+        items: bytes = state[2]
+        end = len(items)
+        for at in range(int(count(times)) - 1, -1, -1):
+            time = int(at_place(times, at))
+            if time < start:
                 break
-            found.append(entry)
+            before = end - int(read_i32_le(sizes, 4 * at))
+            found.append([time, *_decode_item(items[before:end])])
+            end = before
         return found
-
-
-def _is_later(item: list[Any], event: Event) -> bool:
-    return bool((item[0], item[1]) > (event.time, event.id))
 
 
 def last_time(cell: Cell | None) -> int:

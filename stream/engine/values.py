@@ -27,8 +27,8 @@ from stream.engine.cells import (
     N,
     estimate_distinct,
 )
-from stream.engine.profile import FOREVER, Profile, entry_of
-from stream.engine.summaries import Cells, RecentSummary, Summary
+from stream.engine.profile import FOREVER, Profile
+from stream.engine.summaries import COVERED, STATES, Cells, RecentSummary, Summary
 from stream.engine.windows import Between, Window
 
 Answer = tuple[Any, float, int]
@@ -92,7 +92,7 @@ class Feature(Value):
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
         cell, until = self.summary.read(profile, instant, key)
-        if self.needs_history and (profile.covered or self.summary.table is not None):
+        if self.needs_history and (profile.covered or self.summary.is_split):
             start = covered_from(self.summary, profile, key)
             if start > self._window.reach(instant, profile):
                 return (None, 0, min(until, self._window.covered_at(start)))
@@ -131,11 +131,10 @@ class Feature(Value):
 def covered_from(summary: Summary, profile: Profile, key: str | None) -> int:
     """The instant from which a summary has seen everything: -FOREVER if it always has."""
     start = profile.covered.get(summary.slot, -FOREVER)
-    if summary.table is not None and key is not None:
-        entries = profile.table(summary.slot)
-        entry = None if entries is None else entry_of(entries, key)
+    if summary.is_split and key is not None:
+        entry = summary.entry(profile, key)
         if entry is not None:
-            start = max(start, entry[2])
+            start = max(start, entry[COVERED])
     return start
 
 
@@ -159,16 +158,16 @@ class Count(Feature):
         if profile.covered:
             return False
         summary = self.summary
-        if summary.table is None:
-            state = profile.unit(summary.slot)
+        if not summary.is_split:
+            state = profile.part(summary.unit, summary.place)
             return state is None or summary.most(state) < bound
         if key is None:
             return True
-        entries = profile.table(summary.slot)
-        entry = None if entries is None else entry_of(entries, key)
+        entry = summary.entry(profile, key)
         if entry is None:
             return True
-        return entry[2] == -FOREVER and (entry[3] is None or summary.most(entry[3]) < bound)
+        state = entry[STATES + summary.place]
+        return entry[COVERED] == -FOREVER and (state is None or summary.most(state) < bound)
 
     def floor(self, profile: Profile, instant: int, key: str | None) -> int | None:
         if self.missing_history(profile, instant, key) is None:

@@ -11,12 +11,13 @@ late event may still fold it into a pane that counts.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from typing import Any, Final
 
 from stream.durations import DAY, HOUR
 from stream.engine.calendar import Periods
 from stream.engine.cells import FIRST, LAST, Cell, Shape
+from stream.engine.packed import EMPTY, at_place, count, cut_before, first_after, first_from, put_at
 from stream.engine.profile import FOREVER, Profile
 
 EXACT: Final = 64
@@ -32,11 +33,11 @@ Selection = tuple[int, int, list[Cell], int]
 
 
 class Window:
-    """A window over sorted times and panes."""
+    """A window over sorted times (`stream.engine.packed`) and panes."""
 
     __slots__ = ()
 
-    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+    def select(self, times: bytes, panes: list[Pane], instant: int, profile: Profile) -> Selection:
         """What is inside at `instant`."""
         raise AssertionError("every window defines this")
 
@@ -65,8 +66,8 @@ class Lifetime(Window):
 
     __slots__ = ()
 
-    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
-        return 0, len(times), [pane[1:] for pane in panes], FOREVER
+    def select(self, times: bytes, panes: list[Pane], instant: int, profile: Profile) -> Selection:
+        return 0, count(times), [pane[1:] for pane in panes], FOREVER
 
     def pane_start(self, time: int, newest: int) -> int:
         return -FOREVER
@@ -84,16 +85,16 @@ class Last(Window):
         self.length = length
         self._step = -(-length // PANES)
 
-    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+    def select(self, times: bytes, panes: list[Pane], instant: int, profile: Profile) -> Selection:
         after = instant - self.length
-        low = bisect_right(times, after)
-        until = times[low] + self.length if low < len(times) else FOREVER
+        low, size = first_after(times, after), count(times)
+        until = int(at_place(times, low)) + self.length if low < size else FOREVER
         if not panes or low:  # entries are newer than every pane: if one is out, so are all panes
-            return low, len(times), NO_PANES, until
+            return low, size, NO_PANES, until
         inside = [pane[1:] for pane in panes if pane[1 + LAST] > after]
         for cell in inside:
             until = min(until, cell[LAST] + self.length)
-        return low, len(times), inside, until
+        return low, size, inside, until
 
     def reach(self, instant: int, profile: Profile) -> int:
         return instant - self.length + 1
@@ -117,14 +118,14 @@ class Between(Last):
         super().__init__(length)
         self._until = until
 
-    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+    def select(self, times: bytes, panes: list[Pane], instant: int, profile: Profile) -> Selection:
         after, last = instant - self.length, instant - self._until
-        low, high = bisect_right(times, after), bisect_right(times, last)
+        low, high = first_after(times, after), first_after(times, last)
         until = FOREVER
         if low < high:
-            until = times[low] + self.length
-        if high < len(times):
-            until = min(until, times[high] + self._until)
+            until = int(at_place(times, low)) + self.length
+        if high < count(times):
+            until = min(until, int(at_place(times, high)) + self._until)
         inside = []
         for pane in panes:
             cell = pane[1:]
@@ -152,12 +153,12 @@ class Suffix(Window):
         return -FOREVER
 
 
-def select_from(times: list[int], panes: list[Pane], start: int, until: int) -> Selection:
+def select_from(times: bytes, panes: list[Pane], start: int, until: int) -> Selection:
     """Everything from `start` on."""
-    low = bisect_left(times, start)
+    low = first_from(times, start)
     if low:
-        return low, len(times), NO_PANES, until
-    return 0, len(times), [pane[1:] for pane in panes if pane[1 + LAST] >= start], until
+        return low, count(times), NO_PANES, until
+    return 0, count(times), [pane[1:] for pane in panes if pane[1 + LAST] >= start], until
 
 
 class Calendar(Suffix):
@@ -168,7 +169,7 @@ class Calendar(Suffix):
     def __init__(self, periods: Periods) -> None:
         self._periods = periods
 
-    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+    def select(self, times: bytes, panes: list[Pane], instant: int, profile: Profile) -> Selection:
         start, end = self._periods.bounds(instant)
         low, high, inside, until = select_from(times, panes, start, end)
         if low == high and not inside:
@@ -186,43 +187,46 @@ class Calendar(Suffix):
 
 
 class Since(Suffix):
-    """`since: sel2`: e ≥ time of the last sel2; before the first, lifetime. `slot` holds the times of sel2."""
+    """`since: sel2`: e ≥ time of the last sel2, which `unit` and `place` hold; before the first, lifetime."""
 
-    __slots__ = ("_slot",)
+    __slots__ = ("_place", "_unit")
 
-    def __init__(self, slot: int) -> None:
-        self._slot = slot
+    def __init__(self, unit: int, place: int) -> None:
+        self._unit = unit
+        self._place = place
 
-    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
+    def select(self, times: bytes, panes: list[Pane], instant: int, profile: Profile) -> Selection:
         return select_from(times, panes, self.reach(instant, profile), FOREVER)
 
     def reach(self, instant: int, profile: Profile) -> int:
-        cell = profile.unit(self._slot)
+        cell = profile.part(self._unit, self._place)
         return -FOREVER if cell is None else int(cell[LAST])
 
 
 class Session(Suffix):
     """`session: GAP`: the newest run of events at most GAP apart, while the last is at most GAP ago.
 
-    The run is one of the selector's events of any key. `slot` holds all of them where this window splits by key.
+    The run is one of the selector's events of any key: `unit` and `place` hold all of them.
     """
 
-    __slots__ = ("_gap", "_slot")
+    __slots__ = ("_gap", "_place", "_unit")
 
-    def __init__(self, gap: int, slot: int | None) -> None:
+    def __init__(self, gap: int, unit: int, place: int) -> None:
         self._gap = gap
-        self._slot = slot
+        self._unit = unit
+        self._place = place
 
-    def select(self, times: list[int], panes: list[Pane], instant: int, profile: Profile) -> Selection:
-        run_times, run_panes = times, panes
-        if self._slot is not None:
-            state = profile.unit(self._slot)
-            run_times, run_panes = (state[0], state[3]) if state is not None else ([], [])
-        if not run_times or instant - run_times[-1] > self._gap:
-            return len(times), len(times), NO_PANES, FOREVER
-        until = run_times[-1] + self._gap + 1
-        start = run_times[-1]
-        for time in reversed(run_times):
+    def select(self, times: bytes, panes: list[Pane], instant: int, profile: Profile) -> Selection:
+        state = profile.part(self._unit, self._place)
+        run: bytes = EMPTY if state is None else state[0]
+        run_panes: list[Pane] = [] if state is None else state[3]
+        last = count(run) - 1
+        if last < 0 or instant - at_place(run, last) > self._gap:
+            return count(times), count(times), NO_PANES, FOREVER
+        start = int(at_place(run, last))
+        until = start + self._gap + 1
+        for place in range(last - 1, -1, -1):
+            time = int(at_place(run, place))
             if start - time > self._gap:
                 return select_from(times, panes, start, until)
             start = time
@@ -240,41 +244,58 @@ def insert(
     cut = window.cut(clock)
     if time < cut:
         return
-    times, values, ids, panes = state
-    if not times or time > times[-1]:
-        at = len(times)
+    times: bytes = state[0]
+    values, ids, panes = state[1], state[2], state[3]
+    size = count(times)
+    if not size or time > at_place(times, size - 1):
+        at = size
     else:
         # Of one millisecond by id, else by value: which of them folds into a pane must not depend on arrival.
-        at = bisect_right(times, time)
-        while at and times[at - 1] == time:
+        at = first_after(times, time)
+        while at and at_place(times, at - 1) == time:
             if ids is not None:
                 if ids[at - 1] < event_id:
                     break
-            elif values is None or values[at - 1] <= value:
+            elif values is None or _value_at(values, at - 1) <= value:
                 break
             at -= 1
-    times.insert(at, time)
-    if values is not None:
+    times = put_at(times, at, time)
+    size += 1
+    if type(values) is bytes:
+        values = put_at(values, at, value)
+    elif values is not None:
         values.insert(at, value)
     if ids is not None:
         ids.insert(at, event_id)
-    if times[0] < cut:
-        gone = bisect_left(times, cut)
-        for column in (times, values, ids):
-            if column is not None:
-                del column[:gone]
+    if at_place(times, 0) < cut:
+        gone = first_from(times, cut)
+        times, values = cut_before(times, gone), _without(values, gone)
+        size -= gone
+        if ids is not None:
+            del ids[:gone]
     if panes and panes[0][0] < cut:
         panes[:] = [pane for pane in panes if pane[0] >= cut]
-    if len(times) > EXACT:
-        newest, before = times[-1], times[-2]
-        fallen = (
-            times.pop(0),
-            ids.pop(0) if ids is not None else "",
-            values.pop(0) if values is not None else None,
-        )
+    if size > EXACT:
+        newest, before = int(at_place(times, size - 1)), int(at_place(times, size - 2))
+        value = None if values is None else _value_at(values, 0)
+        fallen = (int(at_place(times, 0)), "" if ids is None else ids.pop(0), value)
+        times, values = cut_before(times, 1), _without(values, 1)
         _fold(panes, window, shape, fallen, newest)
         if newest // DAY != before // DAY:
             _regroup(panes, window, shape, newest)
+    state[0], state[1] = times, values
+
+
+def _value_at(values: Any, place: int) -> Any:
+    """A value of a column, which is packed or a list."""
+    return int(at_place(values, place)) if type(values) is bytes else values[place]
+
+
+def _without(values: Any, places: int) -> Any:
+    """A column without its first places, None for none."""
+    if type(values) is bytes:
+        return cut_before(values, places)
+    return None if values is None else values[places:]
 
 
 def _fold(panes: list[Pane], window: Window, shape: Shape, entry: tuple[int, str, Any], newest: int) -> None:

@@ -11,6 +11,7 @@ from stream.definitions import loads
 from stream.engine import Engine, Plan, Step, TimeSettings, compile_plan
 from stream.engine.conditions import Explanation
 from stream.engine.profile import Profile, blank_profile
+from stream.engine.summaries import Summary
 from stream.events import Event
 from stream.instants import format_instant, parse_instant
 from stream.state import MemoryStore
@@ -166,10 +167,17 @@ def put(plan: Plan, profile: Profile, event: Event) -> bool:
         if where is None or where(event) is True:
             matched |= bit
     dispatch = plan.dispatch(route, matched)
-    covered = all(summary.covers(profile, event, role) for summary, role in dispatch.adds)
-    for summary, role in dispatch.adds:
-        summary.add(profile, event, role)
+    members = [(summary, role) for bundle, role in dispatch.adds for summary in bundle.members]
+    covered = all(summary.covers(profile, event, role) for summary, role in members)
+    for bundle, role in dispatch.adds:
+        bundle.add(profile, event, role)
     return covered
+
+
+def states_of(plan: Plan, profile: Profile, kind: type[Summary]) -> list[Any]:
+    """What all summaries of a kind that are not split by key hold, of those to which something was added."""
+    wanted = [one for one in plan.summaries if isinstance(one, kind) and not one.is_split]
+    return [state for one in wanted if (state := one.state(profile, None)) is not None]
 
 
 def worth(

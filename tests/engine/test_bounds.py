@@ -7,7 +7,6 @@ The bounds are per summary, for one user (and key), in bytes of the encoded stat
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
 import msgspec
 import pytest
@@ -221,8 +220,8 @@ def viewed(key: str, minute: int) -> Event:
 def test_the_keys_with_the_most_recent_activity_are_kept() -> None:
     plan = compiled(EVENTS + KEYED.replace('"n >= 2"', '{all: ["n >= 2", "part > 0"]}'))
     profile = gather(plan, [viewed(key, minute) for minute, key in enumerate("pqrpsp")])
-    tables: list[Any] = [unit for unit in profile.units.values() if isinstance(unit, dict)]
-    assert {frozenset(table) for table in tables if len(table) <= 3} == {frozenset("prs")}
+    tables = [profile.table(bundle.number) or {} for bundle in plan.bundles if bundle.keys_of is not None]
+    assert [set(table) for table in tables] == [set("prs")]
 
 
 def test_an_evicted_membership_exits_and_is_forgotten() -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from stream.durations import HOUR
-from stream.engine.profile import FOREVER, VERSION, blank_profile, decode_profile, due_of, stamp_of
+from stream.engine.profile import (
+    FOREVER,
+    VERSION,
+    blank_profile,
+    decode_profile,
+    due_of,
+    entry_of,
+    stamp_of,
+)
 from stream.errors import OperatorError
 from tests.engine.driven import Driven, T, clock, happened
 from tests.engine.wide import FILES, plan_of
@@ -18,13 +26,18 @@ def test_a_profile_survives_its_encoding() -> None:
     profile.clock, profile.newest, profile.recent_ids = T, T - 1, b"\x00" * 16
     profile.traits["city"] = [T, "e", "Seoul"]
     profile.ids = [T, "e", "anonymous"]
-    profile.units = {0: [1, 2, 3], 2: {5: 1, "key": [None, True, 0.1]}}
+    profile.units = {0: [1, 2, 3], 2: {"key": [None, True, 0.1]}}
     profile.states = {1: [1, 2, [T], [False, None]]}
     profile.dues, profile.due = {1: T + 5}, T + 5
     raw = profile.encode(STAMP)
     assert decode_profile("u", raw).encode(STAMP) == raw, "what nobody asked for is left as it is"
     again = decode_profile("u", raw)
-    assert [again.unit(slot) for slot in (0, 1, 2)] == [profile.units[0], None, profile.units[2]]
+    assert (again.states_of(0), again.part(0, 1)) == ([1, 2, 3], 2)
+    assert (again.states_of(1), again.part(1, 0), again.table(1)) == (None, None, None)
+    table = again.table(2)
+    assert table is not None
+    assert entry_of(table, "key") == [None, True, 0.1]
+    assert entry_of(table, "other") is None
     assert [again.state(index) for index in (0, 1)] == [None, profile.states[1]]
     for name in (
         "user",

@@ -27,8 +27,9 @@ from stream.engine.comparisons import Comparison, Member
 from stream.engine.conditions import Composite, Condition, Explanation, Leaf, MemberOf, TierOf
 from stream.engine.ladders import LadderRule
 from stream.engine.membership import SegmentRule, reasons
+from stream.engine.packed import unpack_all
 from stream.engine.profile import FOREVER, Profile, decode_profile, stamp_of
-from stream.engine.summaries import DecaySummary, NewestSummary, Summary, WindowSummary
+from stream.engine.summaries import STATES, DecaySummary, NewestSummary, Summary, WindowSummary
 from stream.engine.traits import leaves_of, write_traits
 from stream.events import Event
 from stream.state import MemoryStore
@@ -270,15 +271,15 @@ def answers(plan: Plan, profile: Profile, instant: int) -> list[Any]:
 
 def normal(plan: Plan, profile: Profile) -> list[Any]:
     """The state of all summaries, without what is out of reach but not yet dropped, and without the order of ties."""
-    summaries = {summary.slot: summary for adds in plan._adds.values() for summary, _ in adds}
     return [
-        normal_state(summary, state, profile.clock)
-        if summary.table is None
-        else sorted(
-            (key, entry[:3], normal_state(summary, entry[3], profile.clock))
-            for key, entry in (state or {}).items()
-        )
-        for summary, state in ((summaries[slot], profile.unit(slot)) for slot in sorted(summaries))
+        normal_state(summary, summary.state(profile, None), profile.clock)
+        if not summary.is_split
+        else [
+            (key, entry[:STATES], normal_state(summary, entry[STATES + summary.place], profile.clock))
+            for key in sorted(profile.table(summary.unit) or ())
+            if (entry := summary.entry(profile, key)) is not None
+        ]
+        for summary in plan.summaries
     ]
 
 
@@ -292,6 +293,7 @@ def normal_state(summary: Summary, state: Any, clock: int) -> Any:
         return state
     cut = summary.window.cut(clock)
     times, values, ids, panes = state
+    times, values = unpack_all(times), unpack_all(values) if type(values) is bytes else values
     columns = [times, values or [None] * len(times), ids or [None] * len(times)]
     entries = [entry for entry in zip(*columns, strict=True) if entry[0] >= cut]
     shape: Shape = summary.shape

@@ -7,8 +7,9 @@ import pytest
 from stream.durations import MINUTE
 from stream.engine.profile import FOREVER
 from stream.engine.sequences import unmatched
+from stream.engine.summaries import StepsSummary
 from stream.events import Event
-from tests.engine.driven import Driven, T, compiled, gather, happened
+from tests.engine.driven import Driven, T, compiled, gather, happened, states_of
 
 EVENTS = """
 events:
@@ -111,7 +112,7 @@ def test_steps_are_matched_over_the_newest_64_and_older_events_expire() -> None:
     run.feed(happened("a", T, id="older than all 64"))
     assert (run.counts["late_applied"], run.counts["late_expired"]) == (0, 1)
     profile = run.profile()
-    state = next(unit for unit in map(profile.unit, list(profile.units)) if len(unit) == 3)
+    (state,) = states_of(run.plan, profile, StepsSummary)
     assert [len(role) for role in state] == [128, 0, 0]
     assert state[0][0] == T + 2 * MINUTE
 

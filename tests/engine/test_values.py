@@ -9,8 +9,9 @@ import pytest
 from stream.durations import DAY, HOUR, MINUTE
 from stream.engine import places
 from stream.engine.profile import FOREVER, Profile, blank_profile
+from stream.engine.summaries import WindowSummary
 from stream.engine.values import Absolute, Answer, Arithmetic, Coalesce, Constant, Extreme, Value
-from tests.engine.driven import T, at, compiled, gather, happened, worth
+from tests.engine.driven import T, at, compiled, gather, happened, states_of, worth
 
 BOUGHT = [
     happened("a", T, id="b", value=10, channel="web", product_id="p"),
@@ -236,5 +237,4 @@ segments:
   three: {when: "other >= 2"}
 """
     )
-    states = list(gather(plan, [happened("a", T)]).units.values())
-    assert len([state for state in states if len(state) == 4]) == 2
+    assert len(states_of(plan, gather(plan, [happened("a", T)]), WindowSummary)) == 2

@@ -6,10 +6,12 @@ import pytest
 
 from stream.durations import DAY, HOUR, MINUTE
 from stream.engine import cells
+from stream.engine.packed import EMPTY, count, pack
 from stream.engine.profile import FOREVER
+from stream.engine.summaries import WindowSummary
 from stream.engine.windows import Last, Lifetime, Suffix, insert
 from stream.events import Event
-from tests.engine.driven import T, at, compiled, gather, happened, put, worth
+from tests.engine.driven import T, at, compiled, gather, happened, put, states_of, worth
 
 
 def days(*instants: int) -> list[Event]:
@@ -110,9 +112,8 @@ def test_a_late_event_folds_into_the_pane_of_its_time_or_expires() -> None:
     late = happened("a", T + 5_000, id="late")
     one, other = gather(plan, [*on_time, late]), gather(plan, [late, *on_time])
     assert one.units == other.units
-    states = [state for state in one.units.values() if len(state) == 4]
-    (times, _, _, panes), *_ = states
-    assert len(times) == 64
+    ((times, _, _, panes),) = states_of(plan, one, WindowSummary)
+    assert count(times) == 64
     assert panes == [[T, 7, T, T + 50_000], [T + MINUTE, 6, T + MINUTE, T + 110_000]]
     later = happened("a", T + 70 * MINUTE, id="later")
     assert put(plan, one, later)
@@ -132,11 +133,11 @@ def test_hours_become_days_and_days_one_pane_as_the_newest_moves_on() -> None:
 
 
 def test_entries_that_are_out_of_reach_are_dropped() -> None:
-    window, state = Last(64 * MINUTE), [[], None, None, []]
+    window, state = Last(64 * MINUTE), [EMPTY, None, None, []]
     for n in range(3):
         insert(state, window, cells.TIMES, T + n, "", None, T + n)
     insert(state, window, cells.TIMES, T + 2 * HOUR, "", None, T + 2 * HOUR)
-    assert state == [[T + 2 * HOUR], None, None, []]
+    assert state == [pack([T + 2 * HOUR]), None, None, []]
     insert(state, window, cells.TIMES, T, "", None, T + 2 * HOUR)
-    assert state == [[T + 2 * HOUR], None, None, []], "expired"
+    assert state == [pack([T + 2 * HOUR]), None, None, []], "expired"
     assert Lifetime().cut(T) < 0

@@ -54,15 +54,17 @@ MUTANTS = (
     Mutant(
         "a window keeps an entry one millisecond too long",
         "windows",
-        "        low = bisect_right(times, after)\n        until = times[low] + self.length if",
-        "        low = bisect_left(times, after)\n        until = times[low] + self.length + 1 if",
+        "        low, size = first_after(times, after), count(times)\n"
+        "        until = int(at_place(times, low)) + self.length if",
+        "        low, size = first_from(times, after), count(times)\n"
+        "        until = int(at_place(times, low)) + self.length + 1 if",
         ("windows", "first_windows"),
     ),
     Mutant(
         "a window wakes one millisecond late",
         "windows",
-        "        until = times[low] + self.length if low < len(times)",
-        "        until = times[low] + self.length + 1 if low < len(times)",
+        "        until = int(at_place(times, low)) + self.length if low < size",
+        "        until = int(at_place(times, low)) + self.length + 1 if low < size",
         ("first_windows", "windows"),
     ),
     Mutant("< for <=", "comparisons", '"<=": operator.le', '"<=": operator.lt', ("first_windows", "windows")),
@@ -128,7 +130,7 @@ MUTANTS = (
            ("first_windows", "windows")),
     Mutant("weeks start on Sunday", "calendar", "timedelta(days=start.weekday())",
            "timedelta(days=start.isoweekday() % 7)", ("calendars",)),
-    Mutant("a session never ends", "windows", "instant - run_times[-1] > self._gap", "False", ("windows",)),
+    Mutant("a session never ends", "windows", "instant - at_place(run, last) > self._gap", "False", ("windows",)),
     Mutant("a cooldown still holds at exactly its end", "actions", "instant < acted[-1] + actions.cooldown",
            "instant <= acted[-1] + actions.cooldown", ("actions",)),
     Mutant("a cap allows one more", "actions", "if time > instant - per) >= n", "if time > instant - per) > n",

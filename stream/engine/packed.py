@@ -1,0 +1,79 @@
+"""Integers in one string of bytes, most of them sorted instants: eight bytes each, little-endian, signed.
+
+A window holds up to 64 instants, is read and written with every event that concerns its user, and is asked for a few of
+them at most. A list would be 64 objects to make, to visit and to free; here it is one that is copied as it is.
+Functions take and give places among the integers, not among the bytes. Compiled, they are machine arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from struct import pack as pack_struct
+from struct import unpack
+from typing import Final
+
+from librt.strings import read_i64_le
+from mypy_extensions import i64
+
+EMPTY: Final = b""
+
+
+def pack(integers: Iterable[int]) -> bytes:
+    """Integers packed, in their order."""
+    values = tuple(integers)
+    return pack_struct(f"<{len(values)}q", *values)
+
+
+def unpack_all(packed: bytes) -> tuple[int, ...]:
+    """All of them."""
+    return unpack(f"<{len(packed) >> 3}q", packed)
+
+
+def count(packed: bytes) -> i64:
+    """How many there are."""
+    return len(packed) >> 3
+
+
+def at_place(packed: bytes, place: i64) -> i64:
+    """One of them."""
+    return read_i64_le(packed, place << 3)
+
+
+def total(packed: bytes, low: i64, high: i64) -> int:
+    """The sum of those at the places [low, high): it may be larger than what packs."""
+    found = 0
+    for place in range(low, high):
+        found += int(read_i64_le(packed, place << 3))
+    return found
+
+
+def first_from(times: bytes, instant: i64) -> i64:
+    """Of sorted ones, the place of the first that is not before `instant`; their number if there is none."""
+    high: i64 = len(times) >> 3
+    low: i64 = 0
+    if not high or read_i64_le(times, 0) >= instant:
+        return low
+    while low < high:
+        middle = (low + high) >> 1
+        if read_i64_le(times, middle << 3) < instant:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def first_after(times: bytes, instant: i64) -> i64:
+    """Of sorted ones, the place of the first that is after `instant`; their number if there is none."""
+    return first_from(times, instant + 1)
+
+
+def put_at(packed: bytes, place: i64, integer: int) -> bytes:
+    """All of them, and another at a place."""
+    at = place << 3
+    added = integer.to_bytes(8, "little", signed=True)
+    return packed + added if at == len(packed) else packed[:at] + added + packed[at:]
+
+
+def cut_before(packed: bytes, place: i64) -> bytes:
+    """Those from a place on."""
+    return packed[place << 3 :]
