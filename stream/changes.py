@@ -129,14 +129,14 @@ class ReasonLeaf(msgspec.Struct, gc=False):
 
 
 class Line(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
-    """What is known of one product in an attachment."""
+    """What is known of one product in an attachment. Numbers are `Any`, so that compiled code leaves an int an int."""
 
     product_id: str
     name: str | None = None
     category: str | None = None
     brand: str | None = None
-    price: float | None = None
-    quantity: float
+    price: Any = None
+    quantity: Any
 
 
 class Lines(msgspec.Struct, gc=False):
@@ -144,7 +144,7 @@ class Lines(msgspec.Struct, gc=False):
 
     count: int
     """Of lines, of which `items` may hold fewer."""
-    quantity: float
+    quantity: Any
     value: float
     items: list[Line]
     """Newest first."""

@@ -54,6 +54,19 @@ def test_without_items_an_events_own_fields_are_its_line() -> None:
     }
 
 
+def test_whole_numbers_are_written_as_such() -> None:
+    run = Driven(CART.replace("MAX", "9"))
+    run.feed(
+        happened("cart", T, product_id="p", price=3, quantity=2),
+        happened("cart", T + 1, product_id="p", price=4),
+        happened("cart", T + 2, product_id="q", price=0.5, quantity=1.5),
+        clock(T + HOUR),
+    )
+    run.drain()
+    lines = b'[{"product_id":"q","price":0.5,"quantity":1.5},{"product_id":"p","price":4,"quantity":3}]'
+    assert b'{"cart":{"count":2,"quantity":4.5,"value":12.75,"items":' + lines in run.changes[-1].value
+
+
 def test_only_what_is_not_older_than_the_last_mark_counts() -> None:
     found = cart_of(
         happened("cart", T, product_id="before"),
