@@ -9,6 +9,7 @@ In this process:
     state       profiles: encoding, decoding, RocksDB
 On a real broker:
     changelog   writing steps to the log of the state
+    restore     state out of that log: without a local store, and with one
     worker      the worker end to end: a backlog, the retail pack
     pressure    ten times as many events waiting: memory and speed do not depend on that
     peers       the same job by our worker, stock Faust, Quix Streams, Bytewax and Kafka Streams, in turns

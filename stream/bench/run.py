@@ -25,6 +25,7 @@ from stream.bench.pieces import (
 )
 from stream.bench.pressure import measure_pressure
 from stream.bench.report import Measurement, Report
+from stream.bench.restores import measure_restore
 from stream.definitions import load
 from stream.engine import Plan, compile_plan
 from stream.errors import OperatorError
@@ -93,6 +94,10 @@ def _changelog(job: Job, brokers: str, folder: Path) -> None:
     job.add([measure_changelog(brokers, folder, len(job.lines), job.repeat)])
 
 
+def _restore(job: Job, brokers: str, folder: Path) -> None:
+    job.add(measure_restore(brokers, folder, job.users, job.repeat))
+
+
 def _worker(job: Job, brokers: str, folder: Path) -> None:
     job.tell(f"producing {len(job.lines):,} events")
     backlog = fill(brokers, f"{folder.name}-events", job.lines, folder)
@@ -138,6 +143,7 @@ _ALONE: Final[dict[str, Callable[[Job], None]]] = {
 }
 _WITH_BROKER: Final[dict[str, Callable[[Job, str, Path], None]]] = {
     "changelog": _changelog,
+    "restore": _restore,
     "worker": _worker,
     "pressure": _pressure,
     "peers": _peers,
@@ -161,9 +167,9 @@ def run_bench(
 ) -> Report:
     """Measures the parts one after the other.
 
-    `seconds` of live load, at `rate` and five times that; up to `users` for growth and timers; `peers` to stand beside
-    our worker. `brokers`: a cluster to use instead of a broker of our own; its topics are new ones and stay. `tell` is
-    told what is being done. OperatorError where something that is needed is missing.
+    `seconds` of live load, at `rate` and five times that; up to `users` for growth, restore and timers; `peers` to
+    stand beside our worker. `brokers`: a cluster to use instead of a broker of our own; its topics are new ones and
+    stay. `tell` is told what is being done. OperatorError where something that is needed is missing.
     """
     for part in parts:
         if part not in PARTS:

@@ -31,7 +31,7 @@ _WIDTH = 120
     type=click.IntRange(10),
     default=MILLION,
     show_default=True,
-    help="At most, of growth and timers.",
+    help="At most, of growth, restore and timers.",
 )
 @click.option(
     "--peer",

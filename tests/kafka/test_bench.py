@@ -22,7 +22,7 @@ def test_the_worker_and_an_ordinary_faust_program_do_the_same_job(broker: Broker
 @pytest.mark.slow
 def test_a_live_worker_is_measured(broker: Broker) -> None:
     report = run_bench(
-        ["changelog", "timers"],
+        ["changelog", "restore", "timers"],
         events=2_000,
         repeat=1,
         users=200,
@@ -30,8 +30,11 @@ def test_a_live_worker_is_measured(broker: Broker) -> None:
         seconds=6,
         brokers=broker.address,
     )
-    changelog, backlog, restore, expiry = report.measurements
+    changelog, *restores, backlog, restore, expiry = report.measurements
     assert changelog.samples[0].events == 2_000
+    assert [each.samples[0].figures["timers"] for each in restores] == [200] * 4, (
+        "cold and warm, 1 partition and 4"
+    )
     assert backlog.figures == {"timers pending": 180}
     assert restore.samples[0].events >= 180
     assert expiry.figures["timers"] == 20, "all that were due fired while live events came"

@@ -32,6 +32,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return open_shop(tmp_path_factory.mktemp("shop"), 3_000, partitions=4)
 
 
+def test_the_long_programme_kills_at_every_waypoint() -> None:
+    assert sorted(cases.CRASH_POINTS) == sorted(Waypoint)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHORT)
 def test_nothing_is_lost_invented_or_out_of_order(
