@@ -197,12 +197,43 @@ async def _hold_back() -> None:
         assert (logs[0].ends, logs[1].ends) == ([4], [3])
         await bring(1, fetch(3, ["eve"]))
         assert acknowledged == ["1-0", "0-0", "0-2"]
+        assert committer.rounds == 2
         await asyncio.wait_for(rounds.pause(), 60)
     finally:
         await rounds.stop()
     assert (logs[0].ends, logs[1].ends) == ([4], [3, 4]), "what was stepped is put away before a rest"
     assert acknowledged == ["1-0", "0-0", "0-2", "1-3"]
     assert len(outputs.values) == 2
+
+
+def test_partitions_of_one_fetch_go_together() -> None:
+    asyncio.run(_go_together())
+
+
+async def _go_together() -> None:
+    logs, engine = (Log(), Log(), Log()), FakeEngine()
+
+    async def fail(error: BaseException) -> None:
+        raise error
+
+    anything: Any = Outputs()
+    rounds = make_rounds(engine, fail)
+    owned = {}
+    for number, log in enumerate(logs):
+        store, changelog = MemoryStore(), cast("Any", log)
+        owned[number] = Owned(number, store, changelog, cast("Any", engine.open(store, None)), position=0)
+    rounds.start()
+    committer = Committer(anything, anything, Metrics(), Pulse(60.0), nobody, topic="events", partitions=1)
+    rounds.resume(owned, committer)
+    await _rest()
+    try:
+        for number in owned:  # each has something to tell at once
+            await rounds.offer(SimpleNamespace(ack=lambda: None), number, fetch(0, ["ann"] * 3))
+        await _rest()
+    finally:
+        await rounds.stop()
+    assert [log.ends for log in logs] == [[3], [3], [3]]
+    assert committer.rounds == 1
 
 
 def test_what_waits_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

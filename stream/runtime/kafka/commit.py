@@ -14,7 +14,9 @@ Order and atomicity are per partition; a round only shares the waiting.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
 
 from stream.metrics import Metrics
 from stream.runtime.kafka.changelog import Anchor, Marker, encode
@@ -50,8 +52,15 @@ class Committer:
         self._metrics = metrics
         self._pulse = pulse
         self._passing = passing
-        self._topic = topic
         self._partitions = partitions
+        self._counters: tuple[tuple[Callable[[float], None], Callable[[Any], int]], ...] = (
+            (metrics.consumed.labels(topic).inc, attrgetter("consumed")),
+            (metrics.duplicate.inc, attrgetter("duplicates")),
+            (metrics.evicted.inc, attrgetter("evicted")),
+            (metrics.clamped.inc, attrgetter("clamped")),
+            (metrics.late.labels("applied").inc, attrgetter("late_applied")),
+            (metrics.late.labels("expired").inc, attrgetter("late_expired")),
+        )
         self.rounds = 0
         """That came to their end."""
 
@@ -80,7 +89,7 @@ class Committer:
                 owned.state.settle(step)
             for event in draft.acknowledge:
                 event.ack()
-            self._count(draft)
+        self._count([draft for _, draft in drafts])
         self.rounds += 1
         await passing(Waypoint.ACKNOWLEDGED)
 
@@ -99,28 +108,28 @@ class Committer:
             self._metrics.foreign.inc()
         return await self._repairer.repair(log, marker, values) or anchor
 
-    def _count(self, draft: Draft) -> None:
+    def _count(self, drafts: Sequence[Draft]) -> None:
+        """Once a round, and only what is not nothing: to touch a metric costs as much as an event."""
         metrics = self._metrics
         now = time.time() * 1000
-        for step in draft.steps:
-            counts = step.counts
-            metrics.consumed.labels(self._topic).inc(counts.consumed)
-            metrics.duplicate.inc(counts.duplicates)
-            metrics.evicted.inc(counts.evicted)
-            metrics.clamped.inc(counts.clamped)
-            metrics.late.labels("applied").inc(counts.late_applied)
-            metrics.late.labels("expired").inc(counts.late_expired)
-        for letter in draft.dead:
-            metrics.dead_lettered.labels(letter.reason).inc()
-        for labels, number in draft.changes.items():
-            metrics.changes.labels(*labels).inc(number)
-        for (segment, reason), number in draft.suppressed.items():
-            metrics.suppressed.labels(segment, reason).inc(number)
-        for segment, lasted in draft.ended:
-            metrics.membership_duration.observe([lasted / 1000], segment)
-        metrics.changelog_bytes.inc(draft.size)
-        metrics.latency.observe(_ages(now, draft.triggered, _LIVE_MS))
-        metrics.timer_delay.observe(_ages(now, draft.fired, _LIVE_TIMERS_MS))
+        counts = [step.counts for draft in drafts for step in draft.steps]
+        for add, of in self._counters:
+            if number := sum(map(of, counts)):
+                add(number)
+        for draft in drafts:
+            for letter in draft.dead:
+                metrics.dead_lettered.labels(letter.reason).inc()
+            for labels, number in draft.changes.items():
+                metrics.changes.labels(*labels).inc(number)
+            for (segment, reason), number in draft.suppressed.items():
+                metrics.suppressed.labels(segment, reason).inc(number)
+            for segment, lasted in draft.ended:
+                metrics.membership_duration.observe([lasted / 1000], segment)
+            if draft.triggered:
+                metrics.latency.observe(_ages(now, draft.triggered, _LIVE_MS))
+            if draft.fired:
+                metrics.timer_delay.observe(_ages(now, draft.fired, _LIVE_TIMERS_MS))
+        metrics.changelog_bytes.inc(sum([draft.size for draft in drafts]))
 
 
 def _ages(now: float, instants: list[int], live: int) -> list[float]:

@@ -182,20 +182,25 @@ def watch_ends(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, SeenEnd]) 
 
 
 def rest_after_few(consumer: AIOKafkaConsumer, records: int, seconds: float) -> None:
-    """Makes a started consumer rest for a while before it fetches again, if fewer than `records` were taken last time.
+    """Makes a started consumer fetch no sooner than `seconds` after its last fetch if fewer than `records` were taken.
 
     A fetch, a step and its acknowledgements cost the same for one record and for a hundred. The rest must come before
     the fetch: a record that comes meanwhile waits at the broker for half of it, on average, and is then taken at once;
-    what was fetched before resting would wait for all of it.
+    what was fetched before resting would wait for all of it. It is counted from the request before, so that a machine
+    which is slow, or busy, does not rest on top of that.
     """
     fetcher = consumer._fetcher
     proceed = fetcher._proc_fetch_request
+    sent: dict[int, float] = {}
 
     async def rest_and_proceed(assignment: Any, node: int, request: Any) -> bool:
         shelf = fetcher._records
         taken, shelf.taken = shelf.taken, 0
         if 0 < taken < records:
-            await asyncio.sleep(seconds)
+            rest = sent.get(node, 0.0) + seconds - time.monotonic()
+            if rest > 0:
+                await asyncio.sleep(rest)
+        sent[node] = time.monotonic()
         wake: bool = await proceed(assignment, node, request)
         return wake
 

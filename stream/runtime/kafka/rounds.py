@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -46,7 +47,11 @@ log = logging.getLogger(__name__)
 
 _SLICE = 512
 """Records stepped at once: the longest that the event loop waits for the engine."""
+_AT_A_STRETCH = 100
+"""Records and timers stepped before others have their turn. Partitions that a small fetch brought something for are
+stepped together: if the first one's round could begin before the others are ready, they would wait for its end."""
 _ROW = attrgetter("value", "offset", "timestamp")
+_OFFSET = attrgetter("offset")
 _TIMERS = 250
 """Users whose timers fire at once, and about how many a round of a partition holds unless it holds more records: what
 happens now goes along with the next round, and must not wait for a hundred thousand timers of the same midnight."""
@@ -186,16 +191,20 @@ class Rounds:
     # compute
 
     async def _compute(self) -> None:
+        spent = 0
         while True:
             await self._work.wait()
             progress = False
             for owned in list(self._owned.values()):
-                if self._advance(owned):
+                if cost := self._advance(owned):
                     progress = True
                     if owned.draft:
                         self._drained.clear()
                         self._announce(owned.draft)
-                    await asyncio.sleep(0)
+                    spent += cost
+                    if spent >= _AT_A_STRETCH:
+                        spent = 0
+                        await asyncio.sleep(0)
             if not progress:
                 self._work.clear()
 
@@ -210,23 +219,25 @@ class Rounds:
         self._alarm = None
         self._ready.set()
 
-    def _advance(self, owned: Owned) -> bool:
-        """One slice of work for a partition; False if there is none, or no room for it."""
-        if not self._running or owned.draft.size >= self._full:
-            return False
+    def _advance(self, owned: Owned) -> int:
+        """One slice of work for a partition: how many records and timers it was; 0 if none, or if there is no room."""
+        draft = owned.draft
+        if not self._running or draft.size >= self._full:
+            return 0
+        before = draft.records + draft.timers
         try:
             if owned.arrived:
                 self._step(owned)
             elif owned.remark or owned.idle is not None or (owned.more and _has_room_for_timers(owned.draft)):
                 self._tick(owned)
             else:
-                return False
+                return 0
         except StoreDamagedError as error:  # the round that is on its way may come to its end
             self._running = False
             self._damage = error
             self._drained.clear()
             self._ready.set()
-        return True
+        return 1 + draft.records + draft.timers - before
 
     def _step(self, owned: Owned) -> None:
         arrived = owned.arrived[0]
@@ -299,16 +310,19 @@ class Rounds:
 
     def _add(self, owned: Owned, step: Step, records: Sequence[RawRecord] = ()) -> None:
         draft = owned.draft
+        if not step.changes:
+            draft.add(step, [])
+            return
         coordinates = [
             ("segstream_topic", self._topic.encode()),
             ("segstream_partition", b"%d" % owned.number),
         ]
         pending = []
-        triggers: list[int] = []
         for change in step.changes:
             headers = change.headers(self._source) + coordinates
             if change.offset >= 0:
-                triggers.append(change.offset)
+                trigger = records[bisect_left(records, change.offset, key=_OFFSET)]
+                draft.triggered.append(trigger.timestamp)
                 headers.append(("segstream_offset", b"%d" % change.offset))
             pending.append(
                 Pending(change.user.encode(), change.value, headers, change.member_key, change.forget)
@@ -318,9 +332,6 @@ class Rounds:
                 draft.suppressed[change.segment, reason] += 1
             if change.since is not None and change.type == "exited":
                 draft.ended.append((change.segment, change.effective_at - change.since))
-        if triggers:
-            times = {record.offset: record.timestamp for record in records}
-            draft.triggered += [times[offset] for offset in triggers if offset in times]
         draft.add(step, pending)
 
     def _drop_below(self, owned: Owned, records: list[RawRecord]) -> list[RawRecord]:

@@ -44,8 +44,8 @@ FETCH_WAIT_MS = 100
 BUFFERED_LOADS = 8
 """Loads that may wait for the worker: `stream_buffer_maxsize`."""
 _FEW = 200
-_REST_SECONDS = 0.005
-"""After a fetch of a few records the next one waits: the resolution of live work, see `rest_after_few`."""
+_REST_SECONDS = 0.01
+"""After a fetch of a few records the next begins so much later: the resolution of live work, see `rest_after_few`."""
 
 
 _COMMIT_SECONDS = 5.0
