@@ -72,10 +72,21 @@ def test_a_marker_is_written_where_none_was_for_long_and_none_is_on_its_way() ->
     assert rounds.remarked == [1]
 
 
-def test_only_what_was_written_is_flushed_and_only_once() -> None:
+def test_what_was_written_is_flushed_once_and_one_store_at_a_time() -> None:
     flushed: list[str] = []
-    clean = owned(unflushed=False, store=SimpleNamespace(flush=lambda: flushed.append("clean")))
-    dirty = owned(unflushed=True, store=SimpleNamespace(flush=lambda: flushed.append("dirty")))
-    flush({1: clean, 2: dirty})
-    flush({1: clean, 2: dirty})
+
+    def holding(name: str, seconds_ago: float, unflushed: bool) -> Any:
+        store = SimpleNamespace(flush=lambda: flushed.append(name))
+        return owned(unflushed=unflushed, flushed_at=time.monotonic() - seconds_ago, store=store)
+
+    partitions = {
+        1: holding("clean", 900, False),
+        2: holding("dirty", 900, True),
+        3: holding("flushed lately", 1, True),
+        4: holding("dirty, too", 900, True),
+    }
+    flush(partitions, 600)
     assert flushed == ["dirty"]
+    for _ in range(3):
+        flush(partitions, 600)
+    assert flushed == ["dirty", "dirty, too"]

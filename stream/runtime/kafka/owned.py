@@ -113,6 +113,8 @@ class Owned:
     """When the last one was, by the monotonic clock."""
     unflushed: bool = False
     """The store holds what a crash of the process would lose."""
+    flushed_at: float = field(default_factory=time.monotonic)
+    """When it was last made to keep that, by the monotonic clock."""
 
     def take_draft(self) -> Draft:
         draft, self.draft = self.draft, Draft()

@@ -39,9 +39,14 @@ def mark(rounds: Rounds, owned: Mapping[int, Owned], every_seconds: float) -> No
             rounds.remark(number)
 
 
-def flush(owned: Mapping[int, Owned]) -> None:
-    """What a crash would have to restore stays small. Raises what the store raises."""
+def flush(owned: Mapping[int, Owned], every_seconds: float) -> None:
+    """What a crash would have to restore stays small. Raises what the store raises.
+
+    One store at a call: events wait meanwhile, which is a hundredth of a second.
+    """
+    now = time.monotonic()
     for each in owned.values():
-        if each.unflushed:
-            each.unflushed = False
+        if each.unflushed and now - each.flushed_at >= every_seconds:
+            each.unflushed, each.flushed_at = False, now
             each.store.flush()
+            return

@@ -427,7 +427,7 @@ class Worker:
 
     async def _tick(self) -> None:
         """Lets the wall clock move time where nothing comes, and keeps the gauges."""
-        gauges_at = flushed_at = time.monotonic()
+        gauges_at = time.monotonic()
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             self._pulse.beat()
@@ -444,6 +444,4 @@ class Worker:
                     folder=Path(self.settings.state_dir),
                     now=time.time(),
                 )
-            if time.monotonic() - flushed_at >= _FLUSH_SECONDS:
-                flushed_at = time.monotonic()
-                upkeep.flush(self._owned)
+            upkeep.flush(self._owned, _FLUSH_SECONDS)
