@@ -246,17 +246,17 @@ class FeatureCompiler:
         assert feature.by is not None
         keys_of, read = self.keys_of(feature.by), self._read(feature)
         window = self.window(feature, feature.by)
-        one = read or (lambda event: 1)
-        part = self.cells(feature, cells.SUMS, window, one, feature.by, "part")
-        value: Value = shares.Top(feature.name, part, recent)
+        if read is None:  # what a key has of them is how many there are
+            part = self.cells(feature, cells.TIMES, window, None, feature.by)
+        else:
+            part = self.cells(feature, cells.SUMS, window, read, feature.by, "part")
+        events = times_keys(read or (lambda event: 1), keys_of)
         if feature.aggregate == "share":
-            total = self.cells(
-                feature, cells.SUMS, window, times_keys(one, keys_of), None, f"pairs by {feature.by}"
-            )
-            value = shares.Share(feature.name, part, total, recent)
+            total = self.cells(feature, cells.SUMS, window, events, None, f"pairs by {feature.by}")
+            return shares.Share(feature.name, part, total, read is None, feature.min_n, recent)
+        value = shares.Top(feature.name, part, read is None, recent)
         if not feature.min_n:
             return value
-        events = times_keys(one, keys_of)
         count = self.cells(feature, cells.TIMES, window, present(events), None, f"events by {feature.by}")
         return shares.Gate(value, count, feature.min_n, recent)
 

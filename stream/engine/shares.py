@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import log2
 
-from stream.engine.cells import LAST, TOTAL, N
+from stream.engine.cells import LAST, MICRO, TOTAL, N
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.summaries import Cells, DecaySummary, RecentSummary, Summary
 from stream.engine.values import UNKNOWN, Answer, Value, covered_from
@@ -34,46 +34,56 @@ class Gate(Value):
 
 
 class Share(Value):
-    """This key's part of the (event, key) pairs, or of the sum of a field over them; unknown if the total is ≤ 0."""
+    """This key's part of the (event, key) pairs, or of the sum of a field over them; unknown if the total is ≤ 0, and
+    below `min_n` events of all keys together. A part of pairs is a number of events, whatever else counts them, too."""
 
-    __slots__ = ("_part", "_total", "recent")
+    __slots__ = ("_is_of_pairs", "_part", "min_n", "recent", "total")
 
-    def __init__(self, name: str, part: Cells, total: Cells, recent: RecentSummary) -> None:
+    def __init__(
+        self, name: str, part: Cells, total: Cells, is_of_pairs: bool, min_n: int, recent: RecentSummary
+    ) -> None:
         super().__init__(name)
         self._part = part
-        self._total = total
+        self.total = total
+        self._is_of_pairs = is_of_pairs
+        self.min_n = min_n
         self.recent = recent
 
     def split(self) -> Summary | None:
         return self._part
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        total, until = self._total.read(profile, instant, None)
+        total, until = self.total.read(profile, instant, None)
+        if total is None or total[N] < self.min_n:
+            return (None, 0, until)
         part, end = self._part.read(profile, instant, key)
         until = min(until, end)
-        if total is None or total[TOTAL] <= 0 or covered_from(self._total, profile, None) > -FOREVER:
+        if total[TOTAL] <= 0 or covered_from(self.total, profile, None) > -FOREVER:
             return (None, 0, until)
-        return ((0.0 if part is None else part[TOTAL] / total[TOTAL]), 0, until)
+        mine = 0 if part is None else part[N] * MICRO if self._is_of_pairs else part[TOTAL]
+        return (mine / total[TOTAL], 0, until)
 
 
 class Top(Value):
     """The key with the largest count or sum; ties: the most recent, then the smaller key. Unknown of nothing."""
 
-    __slots__ = ("_parts", "recent")
+    __slots__ = ("_is_of_pairs", "_parts", "recent")
 
-    def __init__(self, name: str, parts: Cells, recent: RecentSummary) -> None:
+    def __init__(self, name: str, parts: Cells, is_of_pairs: bool, recent: RecentSummary) -> None:
         super().__init__(name)
         self._parts = parts
+        self._is_of_pairs = is_of_pairs
         self.recent = recent
 
     def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        place = N if self._is_of_pairs else TOTAL
         best: tuple[int, int] | None = None
         answer, until = None, FOREVER
         for name in self._parts.keys(profile):
             cell, end = self._parts.read(profile, instant, name)
             until = min(until, end)
-            if cell is not None and (best is None or (cell[TOTAL], cell[LAST]) > best):
-                best, answer = (cell[TOTAL], cell[LAST]), name
+            if cell is not None and (best is None or (cell[place], cell[LAST]) > best):
+                best, answer = (cell[place], cell[LAST]), name
         return (answer, 0, until)
 
 

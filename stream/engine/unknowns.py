@@ -5,7 +5,7 @@ from __future__ import annotations
 from stream.durations import MINUTE, format_duration
 from stream.engine.cells import N
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.shares import Gate
+from stream.engine.shares import Gate, Share
 from stream.engine.values import Arithmetic, Feature, MeanGap, Trait, Value
 
 
@@ -22,6 +22,9 @@ def why_unknown(value: Value, profile: Profile, instant: int, key: str | None) -
         return history_of(missing, instant) or _too_few(value, profile, instant, key)
     if isinstance(value, Gate):
         cell, _ = value.count.read(profile, instant, key)
+        return f"{value.text} has {0 if cell is None else cell[N]} of {value.min_n} events"
+    if isinstance(value, Share) and value.min_n:
+        cell, _ = value.total.read(profile, instant, None)
         return f"{value.text} has {0 if cell is None else cell[N]} of {value.min_n} events"
     if isinstance(value, Trait):
         return f"{value.text} was never told"
