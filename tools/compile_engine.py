@@ -34,7 +34,13 @@ _PLAIN = ("__init__", "cost", "explain")
 _BESIDE = ("stream/durations.py", "stream/identifiers.py", "stream/instants.py")
 """What every change asks of the rest."""
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
-_TESTS = ("tests/test_compiled.py", "tests/engine", "tests/oracle/test_agreement.py")
+_TESTS = (
+    "tests/test_compiled.py",
+    "tests/engine",
+    "tests/oracle/test_agreement.py",
+    # Compiled classes go from one process to another.
+    "tests/replay/test_workers.py",
+)
 _NOT_TESTED = (
     # Their conditions and values in Python are subclasses of the engine's, which compiled classes do not allow.
     "--ignore=tests/engine/test_conditions.py",

@@ -249,9 +249,15 @@ class Ingest:
                         user = event.anonymous_id
                     if type(type_) is type(user) is type(id_) is str and type_ and user and id_:
                         event.user = user
-                        event.record_time = (
-                            received_or(event.received_at, time) if record_time is None else record_time
-                        )
+                        if record_time is None:
+                            received = event.received_at
+                            try:
+                                record_time = (
+                                    hours[received[:14]] + seconds[received[14:19]] + rests[received[19:]]
+                                )
+                            except (KeyError, TypeError):
+                                record_time = received_or(received, time)
+                        event.record_time = record_time
                         event.offset = offset
                         event.clamped = False
                         add(event)

@@ -9,6 +9,7 @@ Each process leaves sorted runs of changes in one folder; reading them together 
 
 from __future__ import annotations
 
+import copyreg
 import gc
 import signal
 import sys
@@ -16,13 +17,13 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, Any
 
 from stream.definitions import load
 from stream.engine import Plan, TimeSettings, compile_plan
@@ -34,6 +35,13 @@ from stream.replay.states import check_states, open_states
 from stream.state import MemoryStore, Store
 
 _COPY_BYTES = 1 << 20
+
+
+def _reduce(times: TimeSettings) -> tuple[type[TimeSettings], tuple[Any, ...]]:
+    return type(times), astuple(times)
+
+
+copyreg.pickle(TimeSettings, _reduce)  # compiled and frozen, it could be written but not read again
 
 
 @dataclass(frozen=True)
