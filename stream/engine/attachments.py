@@ -14,36 +14,47 @@ from stream.engine.profile import FOREVER, Profile
 from stream.engine.summaries import CellSummary, LinesSummary, last_time
 from stream.events import Event, read_field
 
-_DETAILS = ("name", "category", "brand")
-_READERS = {name: read_field(name) for name in ("product_id", *_DETAILS, "price", "quantity")}
+_FIELDS = ("product_id", "name", "category", "brand", "price", "quantity")
+_READERS = {name: read_field(name) for name in _FIELDS}
 MAX_LINES = 100
 """Lines kept of one event."""
 
 
 def lines_of(event: Event) -> list[list[Any]]:
     """The event's lines with a product, as [product_id, quantity, price, name, category, brand]."""
-    if type(event.items) is list:
-        found = (_line(item) for item in event.items[:MAX_LINES] if type(item) is dict)
-    else:
-        found = (_line({name: read(event) for name, read in _READERS.items()}) for _ in range(1))
-    return [line for line in found if line is not None]
+    items = event.items
+    if type(items) is not list:
+        if key_text(_READERS["product_id"](event)) is None:
+            return []
+        items = [{name: read(event) for name, read in _READERS.items()}]
+    lines = []
+    for item in items[:MAX_LINES]:
+        if type(item) is dict:
+            product = key_text(item.get("product_id"))
+            if product is not None:
+                get = item.get
+                quantity, price = _number(get("quantity")), _number(get("price"))
+                lines.append(
+                    [
+                        product,
+                        1 if quantity is None else quantity,
+                        price,
+                        _short(get("name")),
+                        _short(get("category")),
+                        _short(get("brand")),
+                    ]
+                )
+    return lines
 
 
-def _line(item: dict[str, Any]) -> list[Any] | None:
-    product = key_text(item.get("product_id"))
-    if product is None:
-        return None
-    quantity = item.get("quantity", 1)
-    if to_micros(quantity) is None:
-        quantity = 1
-    price = item.get("price")
-    details = (item.get(name) for name in _DETAILS)
-    return [
-        product,
-        to_scalar(quantity),
-        None if to_micros(price) is None else to_scalar(price),
-        *(value if type(value) is str and len(value) <= MAX_TEXT else None for value in details),
-    ]
+def _number(value: Any) -> Any:
+    """A number as it is kept; None for anything else."""
+    kind = type(value)
+    return to_scalar(value) if kind is int or kind is float else None
+
+
+def _short(value: Any) -> str | None:
+    return value if type(value) is str and len(value) <= MAX_TEXT else None
 
 
 def key_text(value: Any) -> str | None:
@@ -78,8 +89,8 @@ class Attachment:
         """What is known of the lines, newest first."""
         start = -FOREVER if self._since is None else last_time(self._since.state(profile, None))
         merged: dict[str, Line] = {}
-        for collected in self._collect.since(profile, start):
-            for product, quantity, price, name, category, brand in collected[2]:
+        for collected in self._collect.since(profile, start)[::-1]:
+            for product, quantity, price, name, category, brand in collected[1]:
                 line = merged.get(product)
                 if line is None:
                     merged[product] = Line(
@@ -101,11 +112,11 @@ class Attachment:
                 if line.brand is None:
                     line.brand = brand
         if self._remove is not None:
-            for removal in self._remove.since(profile, start)[::-1]:
-                for product, quantity, *_ in removal[2]:
-                    line = merged.get(product)
+            for removal in self._remove.since(profile, start):
+                for removed in removal[1]:
+                    line = merged.get(removed[0])
                     if line is not None:
-                        line.quantity -= quantity
+                        line.quantity -= removed[1]
         items = [line for line in merged.values() if line.quantity > 0]
         total: Any = 0
         value: Any = 0

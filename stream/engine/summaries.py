@@ -21,7 +21,7 @@ from librt.strings import read_i32_le
 
 from stream.changes import Evidence
 from stream.engine.cells import DISTINCT, LAST, MICRO, SUMS, TIMES, Cell, N, Shape, clip
-from stream.engine.packed import EMPTY, at_place, count, cut_before, pack, put_at
+from stream.engine.packed import EMPTY, at_place, count, cut_before, first_from, pack, put_at
 from stream.engine.profile import FOREVER, Profile, entry_of
 from stream.engine.windows import EXACT, Window, insert
 from stream.events import Event, Reader
@@ -527,23 +527,23 @@ class LinesSummary(Summary):
         return state
 
     def since(self, profile: Profile, start: int) -> list[list[Any]]:
-        """[time, id, lines] of the events that are not older than `start`, newest first."""
+        """[id, lines] of the events that are not older than `start`, oldest first."""
         state = self.state(profile, None)
-        found: list[list[Any]] = []
         if state is None:
-            return found
+            return []
         times: bytes = state[0]
         sizes: bytes = state[1]
         items: bytes = state[2]
-        end = len(items)
-        for at in range(int(count(times)) - 1, -1, -1):
-            time = int(at_place(times, at))
-            if time < start:
-                break
-            before = end - int(read_i32_le(sizes, 4 * at))
-            found.append([time, *_decode_item(items[before:end])])
-            end = before
+        first, skipped = int(first_from(times, start)), 0
+        for at in range(first):
+            skipped += int(read_i32_le(sizes, 4 * at))
+        found: list[list[Any]] = _decode_item(_array(int(count(times)) - first) + items[skipped:])
         return found
+
+
+def _array(n: int) -> bytes:
+    """What makes one MessagePack array of the `n` items that follow it."""
+    return b"\xdc" + n.to_bytes(2, "big")
 
 
 def last_time(cell: Cell | None) -> int:
