@@ -71,9 +71,11 @@ def judge(fault: str, injected: int, recovery: float, deployment: Deployment, sh
 def check_members(deployment: Deployment, last: dict[tuple[bytes | None, str], int]) -> None:
     """The last change of each membership stands, once repeats of older ones were told again in their order."""
     newest = {record.key: record.value for record in deployment.read("members")}
+    stands = {}
     for key, value in newest.items():
         segment, user, _ = json.loads(key or b"")
-        assert json.loads(value or b"")["seq"] == last[user.encode(), segment], key
+        stands[user.encode(), segment] = json.loads(value or b"")["seq"]
+    assert stands == last
 
 
 def check_dead_letters(deployment: Deployment, shop: Shop) -> None:
