@@ -76,15 +76,14 @@ ALWAYS_READ = frozenset(("id", "type", "time", "user_id", "anonymous_id", "recei
 """Fields of the envelope that reading a record and applying an event need whatever the definitions say."""
 
 
-def _stray_attribute(name: str) -> str:
+def stray_attribute(name: str) -> str:
+    """The attribute of an event that catches a top-level field outside the envelope."""
     return "stray_" + name.encode().hex()
 
 
 @cache
 def _event_type(caught: frozenset[str], skipped: frozenset[str]) -> type[Event]:
-    fields = [
-        (_stray_attribute(name), Any, msgspec.field(default=None, name=name)) for name in sorted(caught)
-    ]
+    fields = [(stray_attribute(name), Any, msgspec.field(default=None, name=name)) for name in sorted(caught)]
     # An attribute that listens to a name nobody sends stays None, and the field itself is skipped like an unknown one.
     fields += [(name, Any, msgspec.field(default=None, name=f"\x7f{name}")) for name in sorted(skipped)]
     return cast(type[Event], msgspec.defstruct("Event", fields, bases=(Event,), gc=False))
@@ -94,28 +93,14 @@ def event_type(extra: Iterable[str] = (), read: Iterable[str] = ENVELOPE_FIELDS)
     """An Event that also catches the top-level fields `extra`, and of the envelope only those in `read`.
 
     Unknown fields of the envelope belong to `props`. Only those that definitions read are worth decoding, so the plan
-    names them and they are caught beside the envelope; `read_field` looks in both places. Fields of the envelope that
-    no definition reads are not worth decoding either: they are checked to be JSON and are None in the event. That is
-    half of decoding, and where many events are alive at once three quarters, for they then fit the processor's cache.
+    names them and they are caught beside the envelope; whoever reads a field looks in both places. Fields of the
+    envelope that no definition reads are not worth decoding either: they are checked to be JSON and are None in the
+    event. That is half of decoding, and where many events are alive at once three quarters, for they then fit the
+    processor's cache.
     """
     caught = frozenset(extra) - frozenset(ENVELOPE_FIELDS)
     skipped = frozenset(ENVELOPE_FIELDS) - ALWAYS_READ - frozenset(read)
     return _event_type(caught, skipped) if caught or skipped else Event
-
-
-def read_field(path: str) -> Reader:
-    """A reader of `value`, `props.size.eu`, `context.device`, `traits.city`; a bare name means `props.name`.
-
-    What is not there is None, and so is an envelope field of a wrong type and anything below what is not an object.
-    """
-    head, _, rest = path.partition(".")
-    if head in OBJECT_FIELDS and rest:
-        if head == "props":
-            return _read_props(rest)
-        return _read_path(head, tuple(rest.split(".")))
-    if path in ENVELOPE_FIELDS:
-        return _read_attribute(path)
-    return _read_props(path)
 
 
 def stray_field(path: str) -> str | None:
@@ -127,46 +112,6 @@ def stray_field(path: str) -> str | None:
 
 
 def envelope_field(path: str) -> str:
-    """The field of the envelope that `read_field` reads for `path`."""
+    """The field of the envelope in which `path` is found."""
     head = path.partition(".")[0]
     return head if head in ENVELOPE_FIELDS else "props"
-
-
-def _read_attribute(name: str) -> Reader:
-    types = ENVELOPE_TYPES.get(name, (str,))
-
-    def read(event: Event) -> Any:
-        value = getattr(event, name)
-        return value if type(value) in types else None
-
-    return read
-
-
-def _read_path(attribute: str, keys: tuple[str, ...]) -> Reader:
-    def read(event: Event) -> Any:
-        node = getattr(event, attribute)
-        for key in keys:
-            if type(node) is not dict:
-                return None
-            node = node.get(key)
-        return node
-
-    return read
-
-
-def _read_props(path: str) -> Reader:
-    first, *rest = path.split(".")
-    stray = _stray_attribute(first)
-
-    def read(event: Event) -> Any:
-        props = event.props
-        node = props.get(first) if type(props) is dict else None
-        if node is None:
-            node = getattr(event, stray, None)
-        for key in rest:
-            if type(node) is not dict:
-                return None
-            node = node.get(key)
-        return node
-
-    return read

@@ -16,8 +16,9 @@ from jsonschema import Draft202012Validator
 
 from stream.definitions import load, loads
 from stream.engine import compile_plan
+from stream.engine.fields import read_field
 from stream.errors import DefinitionError
-from stream.events import ENVELOPE_FIELDS, read_field
+from stream.events import ENVELOPE_FIELDS
 from stream.ingest import Ingest
 from stream.runtime.embedded import EmbeddedRuntime
 from stream.simulate import Shop, simulate

@@ -10,41 +10,47 @@ from typing import Any
 
 from stream.changes import Line, Lines
 from stream.engine.cells import MAX_TEXT, MICRO, to_micros, to_scalar
+from stream.engine.fields import read_field
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.summaries import CellSummary, LinesSummary, last_time
-from stream.events import Event, read_field
+from stream.events import Event
 
-_FIELDS = ("product_id", "name", "category", "brand", "price", "quantity")
-_READERS = {name: read_field(name) for name in _FIELDS}
+_read_product, _read_quantity, _read_price = map(read_field, ("product_id", "quantity", "price"))
+_read_name, _read_category, _read_brand = map(read_field, ("name", "category", "brand"))
 MAX_LINES = 100
 """Lines kept of one event."""
 
 
 def lines_of(event: Event) -> list[list[Any]]:
     """The event's lines with a product, as [product_id, quantity, price, name, category, brand]."""
-    items = event.items
-    if type(items) is not list:
-        if key_text(_READERS["product_id"](event)) is None:
-            return []
-        items = [{name: read(event) for name, read in _READERS.items()}]
-    lines = []
-    for item in items[:MAX_LINES]:
-        if type(item) is dict:
-            product = key_text(item.get("product_id"))
-            if product is not None:
-                get = item.get
-                quantity, price = _number(get("quantity")), _number(get("price"))
-                lines.append(
-                    [
-                        product,
-                        1 if quantity is None else quantity,
-                        price,
-                        _short(get("name")),
-                        _short(get("category")),
-                        _short(get("brand")),
-                    ]
-                )
+    lines: list[list[Any]] = []
+    if type(event.items) is list:
+        items: list[Any] = event.items
+        for item in items[:MAX_LINES]:
+            if type(item) is dict:
+                of: dict[str, Any] = item
+                product = key_text(of.get("product_id"))
+                if product is not None:
+                    details = (of.get("name"), of.get("category"), of.get("brand"))
+                    lines.append(_line(product, of.get("quantity"), of.get("price"), *details))
+        return lines
+    product = key_text(_read_product(event))
+    if product is not None:
+        own = (_read_name(event), _read_category(event), _read_brand(event))
+        lines.append(_line(product, _read_quantity(event), _read_price(event), *own))
     return lines
+
+
+def _line(product: str, quantity: Any, price: Any, name: Any, category: Any, brand: Any) -> list[Any]:
+    number = _number(quantity)
+    return [
+        product,
+        1 if number is None else number,
+        _number(price),
+        _short(name),
+        _short(category),
+        _short(brand),
+    ]
 
 
 def _number(value: Any) -> Any:

@@ -33,6 +33,8 @@ DISTINCT: Final = 256
 """Different values that are counted exactly."""
 MICRO: Final = 1_000_000
 _LARGEST_TOTAL: Final = 2**63 - 1
+_PLAIN_NUMBER: Final = 1_000_000_000
+"""Below it a number's millionths can be cut off as a double, unless they are near a half."""
 MAX_TEXT: Final = 256
 """Longer text counts as missing: what is kept per user stays bounded."""
 
@@ -44,21 +46,24 @@ def to_micros(value: Any) -> int | None:
     """
     kind = type(value)
     if kind is int:
-        if abs(value) > _LARGEST_TOTAL:
-            return _LARGEST_TOTAL if value > 0 else -_LARGEST_TOTAL
-        micros = value * MICRO
-    elif kind is float:
-        if not isfinite(value):
+        whole: int = value
+        if -_PLAIN_NUMBER < whole < _PLAIN_NUMBER:
+            return whole * MICRO
+        return clip(whole * MICRO)
+    if kind is float:
+        number: float = value
+        if -_PLAIN_NUMBER < number < _PLAIN_NUMBER:
+            scaled = number * 1e6
+            cut = int(scaled)
+            rest = scaled - cut
+            if -0.49 < rest < 0.49:
+                return cut
+            if not -0.51 <= rest <= 0.51:
+                return cut + 1 if rest > 0 else cut - 1
+        elif not isfinite(number):
             return None
-        if abs(value) > _LARGEST_TOTAL:
-            return _LARGEST_TOTAL if value > 0 else -_LARGEST_TOTAL
-        scaled = value * 1e6
-        micros = round(scaled)
-        if abs(scaled) > 1e15 or abs(abs(scaled - micros) - 0.5) < 0.01:
-            micros = round(Fraction(value) * MICRO)
-    else:
-        return None
-    return clip(micros)
+        return clip(round(Fraction(number) * MICRO))
+    return None
 
 
 def clip(micros: int) -> int:

@@ -17,6 +17,7 @@ from stream.definitions.reader import MAX_KEYS
 from stream.engine import cells, shares, values, windows
 from stream.engine.attachments import lines_of
 from stream.engine.calendar import Periods
+from stream.engine.fields import read_field
 from stream.engine.keys import compile_days, compile_fold, compile_keys, present, times_keys, with_keys
 from stream.engine.selectors import compile_where
 from stream.engine.summaries import (
@@ -33,7 +34,7 @@ from stream.engine.summaries import (
     key_of,
 )
 from stream.engine.values import Value
-from stream.events import Event, Reader, envelope_field, read_field, stray_field
+from stream.events import Event, Reader, envelope_field, stray_field
 
 Where = Callable[[Event], bool | None]
 

@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 from stream.engine.attachments import key_text
 from stream.engine.calendar import ordinal_day, truncate
 from stream.engine.cells import MICRO, hash_scalar, to_micros, to_scalar
+from stream.engine.fields import read_field
 from stream.engine.summaries import KeysOf
-from stream.events import Event, Reader, read_field
+from stream.events import Event, Reader
 
 Fold = Callable[[Event], int | None]
 """What an event counts as where different things are counted; None for nothing."""

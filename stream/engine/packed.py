@@ -12,7 +12,7 @@ from struct import pack as pack_struct
 from struct import unpack
 from typing import Final
 
-from librt.strings import read_i64_le
+from librt.strings import BytesWriter, read_i64_le, write_i64_le
 from mypy_extensions import i64
 
 EMPTY: Final = b""
@@ -70,8 +70,15 @@ def first_after(times: bytes, instant: i64) -> i64:
 def put_at(packed: bytes, place: i64, integer: int) -> bytes:
     """All of them, and another at a place."""
     at = place << 3
-    added = integer.to_bytes(8, "little", signed=True)
-    return packed + added if at == len(packed) else packed[:at] + added + packed[at:]
+    writer = BytesWriter()
+    if at == len(packed):
+        writer.write(packed)
+        write_i64_le(writer, integer)
+    else:
+        writer.write(packed[:at])
+        write_i64_le(writer, integer)
+        writer.write(packed[at:])
+    return writer.getvalue()
 
 
 def cut_before(packed: bytes, place: i64) -> bytes:

@@ -26,10 +26,11 @@ from stream.definitions.model import (
 from stream.engine.calendar import parse_date, to_local
 from stream.engine.cells import to_number
 from stream.engine.comparisons import OPERATORS, comparable
+from stream.engine.fields import read_field
 from stream.engine.places import LOCAL_TIME, distance_km, next_anniversary
 from stream.engine.values import NUMBERS
 from stream.engine.versions import order_of_version
-from stream.events import Event, read_field
+from stream.events import Event
 
 Ask = Callable[[Any], Any]
 """A value read from an event, or inside `any(items, …)` from a line; None is unknown."""

@@ -101,8 +101,7 @@ class Bundle:
             entries = profile.units[self.number] = {}
         entry = entry_of(entries, key)
         if entry is not None:
-            newest: int = entry[NEWEST]
-            if time > newest or (time == newest and event_id > entry[NEWEST_ID]):
+            if _is_before(entry[NEWEST], entry[NEWEST_ID], time, event_id):
                 entry[NEWEST], entry[NEWEST_ID] = time, event_id
             return entry
         start = -FOREVER
@@ -412,13 +411,15 @@ class RecentSummary(Summary):
     def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
         if state is None:
             return [time, event_id]
-        at = len(state)
-        while at and (state[at - 2], state[at - 1]) > (time, event_id):
+        recent: list[Any] = state
+        at = len(recent)
+        while at and _is_before(time, event_id, recent[at - 2], recent[at - 1]):
             at -= 2
-        state[at:at] = (time, event_id)
-        if len(state) > 2 * EVIDENCE:
-            del state[:2]
-        return state
+        recent.insert(at, time)
+        recent.insert(at + 1, event_id)
+        if len(recent) > 2 * EVIDENCE:
+            del recent[:2]
+        return recent
 
     def evidence(self, profile: Profile, key: str | None, reach: int) -> list[Evidence]:
         """The newest events that are not older than `reach`, oldest first."""
@@ -448,9 +449,9 @@ class PairSummary(Summary):
         if state is None:
             state = [-FOREVER, "", -FOREVER, "", -FOREVER]
         if role == 0:
-            if (time, event_id) > (state[0], state[1]):
+            if _is_before(state[0], state[1], time, event_id):
                 state[0], state[1] = time, event_id
-        elif (time, event_id) > (state[2], state[3]):
+        elif _is_before(state[2], state[3], time, event_id):
             state[4] = state[2]
             state[2], state[3] = time, event_id
         elif time > state[4]:
@@ -473,7 +474,7 @@ class StepsSummary(Summary):
             state = [[] for _ in range(self.roles)]
         entries = state[role]
         at = len(entries)
-        while at and (entries[at - 2], entries[at - 1]) > (time, event_id):
+        while at and _is_before(time, event_id, entries[at - 2], entries[at - 1]):
             at -= 2
         entries[at:at] = (time, event_id)
         if len(entries) > 2 * self.CAPACITY:
@@ -544,6 +545,11 @@ class LinesSummary(Summary):
 def _array(n: int) -> bytes:
     """What makes one MessagePack array of the `n` items that follow it."""
     return b"\xdc" + n.to_bytes(2, "big")
+
+
+def _is_before(time: int, event_id: str, other: int, other_id: str) -> bool:
+    """Whether an event comes before another: by time, and within a millisecond by id."""
+    return time < other or (time == other and event_id < other_id)
 
 
 def last_time(cell: Cell | None) -> int:

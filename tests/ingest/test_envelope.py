@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from stream.engine.fields import read_field
 from stream.errors import RecordError
-from stream.events import Event, event_type, read_field
+from stream.events import Event, event_type
 from stream.identifiers import derive_event_id
 from stream.ingest import MAX_DEPTH, Ingest, load_mapping
 from stream.ingest.instants import read_instant
