@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from stream.definitions.bounds import WHOLE, Bounds, Needs
 from stream.definitions.check import conditions_of_owner, names_of, sequences_of
+from stream.definitions.emptied import always_unknown, stuck, unknown_names
 from stream.definitions.events_advice import advise_selector
 from stream.definitions.model import (
     LIFETIME,
@@ -116,12 +117,33 @@ class _Adviser:
                 "or an `exit`"
             )
             self._warn(endless[0].at, message)
+        if segment.ttl is None and self._bounds.needs(segment.when) is not None:
+            self._stuck(segment)
         if segment.renew and not sequences and not any(_positive_do(segment.when)):
             message = f"`renew` of `{segment.name}` never acts: `when` has neither a sequence nor a `do`"
             self._warn(segment.at, message)
         for condition in _parts(segment.when):
             self._absence(condition)
         self._actions(segment)
+
+    def _stuck(self, segment: Segment) -> None:
+        """Unknown ends no membership, and neither does an exit that is unknown."""
+        features = self._all.features
+        if segment.exit is not None:
+            if always_unknown(segment.exit, features):
+                self._becomes_unknown(segment.exit, f"`exit` of `{segment.name}`", is_exit=True)
+        elif stuck(segment.when, features):
+            self._becomes_unknown(segment.when, f"`when` of `{segment.name}`")
+
+    def _becomes_unknown(self, condition: Condition, whose: str, is_exit: bool = False) -> None:
+        name = next(unknown_names(condition, self._all.features), None)
+        if name is not None:
+            fix = f"add `or not exists({name.path})`" if is_exit else f"add `exists({name.path}) and …`"
+            self._warn(
+                name.at,
+                f"{whose} becomes unknown, not false, when the window of `{name.path}` has run empty, and unknown ends "
+                f"nothing: whoever is in stays; {fix}, or bound it with `ttl`",
+            )
 
     def _exit(self, segment: Segment, exit_: Condition) -> None:
         if self._bounds.needs(exit_) is None:
@@ -234,6 +256,8 @@ class _Adviser:
                         )
                         self._warn(tier.at, message)
                         break
+            if tier.ttl is None and needs is not None and stuck(tier.when, self._all.features):
+                self._becomes_unknown(tier.when, f"`when` of tier `{tier.name}`")
             if tier.from_ is None and tier.ttl is None and self._is_simple(tier.when):
                 before.append((tier.name, needs))
         reached: set[str] = {"none"}
