@@ -1,8 +1,8 @@
 """More events waiting than memory could hold: the worker must take them at its own pace, and be as fast afterwards.
 
-Ten tenths of the backlog are told apart: resident memory and events a second of the first and of the last. Memory that
-grows with what waits, or a state that slows down what comes later, would show between them. Afterwards the same process
-gets the events of a live shop.
+Tenths of the backlog are told apart, by resident memory and by events a second. Memory that grows with what waits or
+was read, or a state that slows down what comes later, would show between them. (Until the cache of the local state is
+full, memory grows with the state.) Afterwards the same process gets the events of a live shop.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from stream.errors import OperatorError
 from stream.instants import format_instant
 
 _TENTHS = 10
+_LOOKS = (1, 3, 5, 7, 10)
+"""Tenths after which memory is told."""
 _SLICE = 500_000
 """Events that lie on disk as a file before they are in the topic."""
 _SAMPLE_SECONDS = 0.1
@@ -71,7 +73,6 @@ def measure_pressure(
     create_topics(config, folder)
     with MeasuredProcess(worker(config), log=folder / f"{name}.log", env=os.environ, cwd=folder) as process:
         seen = _work_off(process, scrape(port), backlog.events)
-        resident = process.resident()
         # What became due since then, months perhaps, fires before latency is looked at.
         fill(brokers, name, _present(), folder)
         _await_quiet(port)
@@ -82,14 +83,9 @@ def measure_pressure(
         next(at for at, each in enumerate(seen) if each.done * _TENTHS >= part * backlog.events)
         for part in range(_TENTHS + 1)
     ]
-    first, last = seen[tenths[0] : tenths[1] + 1], seen[tenths[-2] : tenths[-1] + 1]
-    figures = {
-        "resident MiB, first tenth": max(each.resident for each in first) / 2**20,
-        "last tenth": max(each.resident for each in last) / 2**20,
-        "at the end": resident / 2**20,
-        "events/s, first tenth": _rate(first),
-        "last tenth, events/s": _rate(last),
-    }
+    figures = {f"MiB after {part}/10": seen[tenths[part]].resident / 2**20 for part in _LOOKS}
+    for name, part in (("first", 0), ("last", _TENTHS - 1)):
+        figures[f"events/s in the {name} tenth"] = _rate(seen[tenths[part] : tenths[part + 1] + 1])
     title = f"worker, {backlog.events:,} events waiting"
     yield Measurement(title, (_sample(seen, process.memory, figures),), note=", ".join(definitions))
     yield Measurement(f"worker, {rate:,} events/s afterwards", (after,), note="milliseconds")
