@@ -42,8 +42,8 @@ _AFTER_USERS = b"u;"  # the byte after ":"
 _WRITE_BUFFER = 16 << 20
 _LOAD_BUFFER = 8 << 20
 _LOAD_BUFFERS = 6
-_LOAD_FILES = 32
-"""Unsorted files that are compacted at once while loading. Each costs reads until then, and there are none."""
+_LOAD_FILES = 20
+"""Flushed memtables that are compacted at once while loading: each costs reads until then, and there are none."""
 _MACHINE = ("No space left", "Permission denied", "Read-only file system", "Too many open files", "Not a directory")
 """Where opening fails for one of these, the store may be sound. Any other failure is the store's own."""
 
@@ -214,14 +214,15 @@ class RocksStore:
         options.set_max_background_jobs(2)
         options.set_keep_log_file_num(2)
         options.set_max_open_files(256)
+        # What loading leaves must not stop the first writes after it, and the process with them.
+        options.set_level_zero_slowdown_writes_trigger(2 * _LOAD_FILES)
+        options.set_level_zero_stop_writes_trigger(3 * _LOAD_FILES)
         if self._loading:
             options.set_memtable_factory(MemtableFactory.vector())
             options.set_allow_concurrent_memtable_write(False)
             options.set_write_buffer_size(_LOAD_BUFFER)
             options.set_max_write_buffer_number(_LOAD_BUFFERS)
             options.set_level_zero_file_num_compaction_trigger(_LOAD_FILES)
-            options.set_level_zero_slowdown_writes_trigger(2 * _LOAD_FILES)
-            options.set_level_zero_stop_writes_trigger(3 * _LOAD_FILES)
         return options
 
     def _write(self, batch: Any) -> None:

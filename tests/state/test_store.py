@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from stream.state import rocks
 from stream.state import USER, MemoryStore, Store, StoreBusyError, StoreDamagedError
 from stream.state.rocks import Memory, RocksStore, destroy
 
@@ -101,6 +102,22 @@ def test_a_store_that_is_loaded_faster_than_it_can_flush_is_congested(tmp_path: 
         time.sleep(0.01)
     store.end_loading()
     assert len(list(store.scan())) == number * 500
+    store.close()
+
+
+def test_many_files_left_by_loading_do_not_stop_what_is_written_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rocks, "_LOAD_BUFFER", 64 << 10)
+    store = RocksStore(tmp_path / "0")
+    store.begin_loading()
+    for number in range(60):
+        store.load({USER + b"%d %d" % (user, number): random.randbytes(1000) for user in range(100)})
+        store.flush()
+    store.end_loading()
+    assert not store._db.property_int_value("rocksdb.is-write-stopped")
+    store.write({"ann": b"1"}, b"m")
+    assert len(list(store.scan())) == 6_001
     store.close()
 
 
