@@ -17,7 +17,7 @@ from stream.engine.profile import FOREVER, Profile
 from stream.engine.shares import Decay
 from stream.engine.summaries import RecentSummary
 from stream.engine.unknowns import why_unknown
-from stream.engine.values import NUMBERS, Constant, Count, Feature, Value
+from stream.engine.values import Constant, Count, Feature, Value
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -33,7 +33,12 @@ def comparable(left: Any, right: Any) -> bool:
     """Whether two known values are of one class: numbers, texts, or booleans."""
     if type(left) is type(right):
         return True
-    return type(left) in NUMBERS and type(right) in NUMBERS
+    return is_number(left) and is_number(right)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; true and false are none."""
+    return type(value) is int or type(value) is float
 
 
 class Comparison(Condition):
@@ -52,6 +57,8 @@ class Comparison(Condition):
     def _holds(self, left: Any, right: Any) -> bool | None:
         if left is None or right is None:
             return None
+        if is_number(left) and is_number(right):
+            return self._apply(left, right)
         if left is NULL or right is NULL:
             return {"==": left is right, "!=": left is not right}.get(self._operator)
         if not comparable(left, right):
@@ -74,7 +81,7 @@ class Comparison(Condition):
 
     def _from_floor(self, profile: Profile, instant: int, key: str | None, right: Any) -> bool | None:
         """What a lower bound of the left side settles, where not all of its window was seen."""
-        if not isinstance(self._left, Feature) or type(right) not in NUMBERS:
+        if not isinstance(self._left, Feature) or not is_number(right):
             return None
         floor_ = self._left.floor(profile, instant, key)
         if floor_ is None:
@@ -141,9 +148,7 @@ class AtLeastCount(Comparison):
         self._only_falls = count.only_falls()
         """Whether the window only loses events by waiting."""
         number = bound.answer[0]
-        self._least = (
-            (floor(number) + 1 if operator_ == ">" else ceil(number)) if type(number) in NUMBERS else 0
-        )
+        self._least = (floor(number) + 1 if operator_ == ">" else ceil(number)) if is_number(number) else 0
         """The smallest count for which it is true."""
 
     def holds(self, profile: Profile, instant: int, key: str | None) -> Held:
@@ -178,7 +183,7 @@ class Silence(Comparison):
         left, _, left_until = self._left.value(profile, instant, key)
         right, _, right_until = self._right.value(profile, instant, key)
         until = min(right_until, left_until)
-        if left is None or type(right) not in NUMBERS:
+        if left is None or not is_number(right):
             return None, until
         verdict = self._apply(left, right)
         # `left` grows by one a millisecond: > and <= flip past the bound, >= and < at it, and only once.

@@ -165,7 +165,7 @@ class Null:
         return "null"
 
 
-NULL = Null()
+NULL: Final = Null()
 
 
 class TierOf(Value):

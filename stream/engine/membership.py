@@ -197,8 +197,8 @@ class Rule:
         """Sets the next instant at which time alone could change the rule's verdict."""
         if due < FOREVER:
             profile.dues[self.index] = due
-        else:
-            profile.dues.pop(self.index, None)
+        elif self.index in profile.dues:
+            del profile.dues[self.index]
 
     def identify(self, profile: Profile, instance: str | None) -> tuple[int, str]:
         """(seq, event id) of the next change."""
@@ -443,14 +443,12 @@ class SegmentRule(Rule):
         )
         if not everyone and not is_due:
             return own if len(own) < 2 else sorted(own)
-        asked = set(own)
+        asked = []
         for key, instance in instances.items():
-            if instance is None or isinstance(instance, list):
-                if everyone or due_of(instance) <= instant:
-                    asked.add(key)
-            elif due_of(instance) <= instant:
-                asked.add(key)
-        return sorted(asked)
+            concerned = everyone and (instance is None or isinstance(instance, list))
+            if concerned or due_of(instance) <= instant or key in own:
+                asked.append(key)
+        return asked if len(asked) < 2 else sorted(asked)
 
     def _evict(self, profile: Profile, decisions: list[Decision], key: str, held: list[Any] | None) -> bool:
         if held is None or not held[MEMBER]:

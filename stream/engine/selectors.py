@@ -25,10 +25,9 @@ from stream.definitions.model import (
 )
 from stream.engine.calendar import parse_date, to_local
 from stream.engine.cells import to_number
-from stream.engine.comparisons import OPERATORS, comparable
+from stream.engine.comparisons import OPERATORS, comparable, is_number
 from stream.engine.fields import read_field
 from stream.engine.places import LOCAL_TIME, distance_km, next_anniversary
-from stream.engine.values import NUMBERS
 from stream.engine.versions import order_of_version
 from stream.events import Event
 
@@ -86,7 +85,7 @@ def _comparison(operator: str, left: Ask, right: Ask) -> Ask:
         a, b = left(event), right(event)
         if a is None or b is None or not comparable(a, b):
             return None
-        if type(a) is not str and type(a) not in NUMBERS and not (equality and type(a) is bool):
+        if type(a) is not str and not is_number(a) and not (equality and type(a) is bool):
             return None
         return apply(a, b)
 
