@@ -25,9 +25,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stream.engine.cells import DISTINCT, ENDS, RANGES, SETS, SUMS, Shape
+from stream.engine.decisions import Rule
 from stream.engine.duplicates import CAPACITY, ENTRY
 from stream.engine.ladders import LadderRule
-from stream.engine.membership import Rule, SegmentRule
+from stream.engine.membership import SegmentRule
 from stream.engine.plan import Plan
 from stream.engine.profile import HEADER
 from stream.engine.summaries import (

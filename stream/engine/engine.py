@@ -27,8 +27,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from stream.engine.decisions import Decision, Occasion
 from stream.engine.duplicates import CAPACITY, hash_id, is_known, remember
-from stream.engine.membership import Decision, Occasion
 from stream.engine.migration import end_removed
 from stream.engine.partition import Dues, Partition, Profiles, Step
 from stream.engine.plan import Dispatch, Plan

@@ -17,9 +17,10 @@ from msgspec import to_builtins
 from stream.changes import Change
 from stream.definitions.source import suggest
 from stream.engine.conditions import Explanation
+from stream.engine.decisions import ENTERED, ENTRIES, HELD, MEMBER, SINCE, Rule, due_of, held_of
 from stream.engine.engine import Engine
 from stream.engine.ladders import BELOW, SPENT, LadderRule
-from stream.engine.membership import ENTERED, ENTRIES, HELD, MEMBER, SINCE, Rule, SegmentRule, due_of, held_of
+from stream.engine.membership import SegmentRule
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.records import plain
 from stream.errors import SegstreamError

@@ -15,7 +15,7 @@ from typing import Any, Final
 from stream.engine.actions import Policy
 from stream.engine.attachments import Attachment
 from stream.engine.conditions import Condition, Explanation, Leaf
-from stream.engine.membership import ACTIONABLE, ENTRIES, HELD, SINCE, Decision, Occasion, Rule
+from stream.engine.decisions import ACTIONABLE, ENTRIES, HELD, SINCE, Decision, Occasion, Rule
 from stream.engine.profile import FOREVER, Profile
 
 # What a ladder holds in a profile. SINCE and ACTIONABLE stand where a membership has them.

@@ -21,7 +21,7 @@ from typing import Any
 from stream.definitions.model import Actions
 from stream.durations import DAY
 from stream.engine.actions import Policy
-from stream.engine.membership import ACTED, ENTRIES, FACTS, HELD, MEMBER, SEQ, Decision, Rule, held_of
+from stream.engine.decisions import ACTED, ENTRIES, FACTS, HELD, MEMBER, SEQ, Decision, Rule, held_of
 from stream.engine.profile import FOREVER, Profile, entry_of
 from stream.engine.summaries import COVERED, NEWEST, NEWEST_ID, STATES
 from stream.identifiers import change_id

@@ -13,8 +13,8 @@ from typing import Any
 
 from stream.definitions.canonical import Canon
 from stream.definitions.model import Definitions, Ladder, Reference, Segment
+from stream.engine.decisions import Rule
 from stream.engine.features import FeatureCompiler, Where
-from stream.engine.membership import Rule
 from stream.engine.migration import Layout
 from stream.engine.profile import blank_profile
 from stream.engine.rules import RuleCompiler

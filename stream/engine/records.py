@@ -10,7 +10,7 @@ from msgspec import UNSET
 from stream.changes import Body, Change, Person, ReasonLeaf, Trigger
 from stream.durations import format_duration
 from stream.engine.conditions import NULL, Leaf
-from stream.engine.membership import ACTED, ACTIONABLE, SINCE, Decision, Occasion, Rule
+from stream.engine.decisions import ACTED, ACTIONABLE, SINCE, Decision, Occasion, Rule
 from stream.engine.profile import Profile
 from stream.events import Event
 from stream.instants import format_instant

@@ -14,9 +14,10 @@ from stream.engine import comparisons, conditions, places, shares, values, versi
 from stream.engine.actions import Policy
 from stream.engine.attachments import Attachment
 from stream.engine.conditions import Condition
+from stream.engine.decisions import Rule
 from stream.engine.features import FeatureCompiler
 from stream.engine.ladders import LadderRule, TierRule
-from stream.engine.membership import Anchor, Rule, SegmentRule
+from stream.engine.membership import Anchor, SegmentRule
 from stream.engine.sequences import PairSequence, Sequence, StepSequence, Then
 from stream.engine.summaries import PairSummary, StepsSummary, Summary
 from stream.engine.values import Value
