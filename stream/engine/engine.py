@@ -310,7 +310,9 @@ class _Run:
         """Asks `rules`, those that are due, and those that refer to one that changed; True if any changed state."""
         todo = list(rules)
         if profile.due <= instant:
-            todo = sorted({*todo, *(index for index, due in profile.dues.items() if due <= instant)})
+            todo += [index for index, due in profile.dues.items() if due <= instant]
+            if len(todo) > 1:
+                todo = sorted(set(todo))
         changed = False
         position = 0
         decisions: list[Decision] = []
@@ -333,8 +335,9 @@ class _Run:
         changes = dress(decisions, profile, instant, occasion, self._rules)
         self._step.changes.extend(changes)
         members, tiers = self._partition.members, self._partition.tiers
-        for decision, change in zip(decisions, changes, strict=True):
+        for change in changes:
             self._bytes += 2 * len(change.value) + 512  # published again as the membership's last change
+        for decision in decisions:
             name = decision.rule.name
             if decision.rule.kind == "ladder":
                 for tier, by in ((decision.previous, -1), (decision.value, 1)):

@@ -12,7 +12,6 @@ from stream.durations import format_duration
 from stream.engine.conditions import NULL, Leaf
 from stream.engine.decisions import ACTED, ACTIONABLE, SINCE, Decision, Occasion, Rule
 from stream.engine.profile import Profile
-from stream.events import Event
 from stream.instants import format_instant
 
 
@@ -31,9 +30,11 @@ def dress(
         _judge(decision, profile, instant, occasion, rules)
     event, ids = occasion.event, profile.ids
     person = Person(profile.user, None if ids is None else {"anonymous_id": ids[2]})
-    trigger = None if event is None else _trigger(event)
-    offset = -1 if event is None else event.offset
     effective_at = format_instant(instant)
+    trigger, offset = None, -1
+    if event is not None:
+        time = effective_at if event.time == instant else format_instant(event.time)
+        trigger, offset = Trigger(event.id, event.type, time, event.clamped), event.offset
     return [
         _change(decision, profile, instant, effective_at, occasion.cause, person, trigger, offset)
         for decision in decisions
@@ -118,10 +119,6 @@ def _change(
         offset=offset,
         forget=decision.forget,
     )
-
-
-def _trigger(event: Event) -> Trigger:
-    return Trigger(event.id, event.type, format_instant(event.time), event.clamped)
 
 
 def _leaf(leaf: Leaf) -> ReasonLeaf:
