@@ -95,6 +95,8 @@ def replay(
             page = _report(definitions, logs, outcome)
             files.enter_context(writing(report)).write(page.encode())
     _summarise([rule.name for rule in plan.rules], outcome, run.reasons, seconds)
+    for reason, example in run.examples.items():
+        stderr.print(f"{reason}, first {example}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _report(definitions: Definitions, logs: tuple[str, ...], outcome: Outcome) -> str:

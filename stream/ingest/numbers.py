@@ -14,6 +14,12 @@ _GROUPED = {
     ",": re.compile(r"([+-]?)(\d{1,3}(?:[. ’'\u00a0\u202f]\d{3})+|\d+)(?:,(\d+))?"),
     ".": re.compile(r"([+-]?)(\d{1,3}(?:[, ’'\u00a0\u202f]\d{3})+|\d+)(?:\.(\d+))?"),
 }
+_MONEY = re.compile(
+    r"(?P<sign>[+-]?)(?P<open>\()?\s*(?P<before>[^\W\d_]{0,3}[$€£¥₩₹₽₺₫₴₦฿₱₪]?)\s*(?P<inner>[+-]?)"
+    r"(?P<digits>\d(?:[\d., ’'\u00a0\u202f]*\d)?)"
+    r"\s*(?P<after>[$€£¥₩₹₽₺₫₴₦฿₱₪]?(?:[^\W\d_]{1,3}\.?)?)\s*(?P<close>\))?"
+)
+"""A number with its currency: `$1,299.50`, `29,90 €`, `-EUR 5.00`, `(12.00)`."""
 _NO_DIGIT = str.maketrans("", "", ". ,’'\u00a0\u202f")
 
 
@@ -57,19 +63,30 @@ def integer(value: Any) -> int:
 
 
 def decimal(sign: str) -> Callable[[Any], int | float]:
-    """Numbers with a decimal comma (or point), whose thousands may be set apart: `1.234,50`."""
+    """Numbers with a decimal comma (or point), whose thousands may be set apart: `1.234,50`, `$1,234.50`, `(5.00)`."""
     pattern = _GROUPED[sign]
 
     def read(value: Any) -> int | float:
         if not isinstance(value, str):
             return number(value)
         match = pattern.fullmatch(value.strip()) if len(value) <= _LONGEST else None
+        if match is None and len(value) <= _LONGEST:
+            match = pattern.fullmatch(_bare(value.strip()))
         if match is None:
             raise ValueError(f"expected a number with a decimal `{sign}`, not {value[:40]!r}")
         plus, whole, fraction = match.groups()
         return number(f"{plus}{whole.translate(_NO_DIGIT)}" + (f".{fraction}" if fraction else ""))
 
     return read
+
+
+def _bare(text: str) -> str:
+    """A number without its currency; negative in parentheses, as accountants write it. "" if it is something else."""
+    match = _MONEY.fullmatch(text)
+    if match is None or (match["before"] and match["after"]) or bool(match["open"]) != bool(match["close"]):
+        return ""
+    signs = [sign for sign in (match["sign"], match["inner"], match["open"] and "-") if sign]
+    return "" if len(signs) > 1 else "".join(signs) + match["digits"]
 
 
 def scale(factor: Decimal) -> Callable[[Any], int | float]:

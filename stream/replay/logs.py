@@ -1,4 +1,5 @@
-"""Recorded logs: JSON lines, what `segstream record` wrote, CSV, Parquet; .gz, .zst; `-` is standard input.
+"""Recorded logs: JSON (lines, or one list of records), what `segstream record` wrote, CSV, Parquet; .gz, .zst; `-` is
+standard input.
 
 What a file is shows in its name, else in its first bytes; compression always in the first bytes. A record that cannot
 even be cut out of its file carries its error along and becomes a dead letter like any other.
@@ -25,6 +26,7 @@ import zstandard
 from stream.errors import RecordError
 from stream.ingest import Mapping
 from stream.ingest.rows import PLAIN
+from stream.replay.documents import lines_of
 from stream.replay.records import LogError, LogRecord
 from stream.replay.tables import read_table, recoded
 
@@ -149,7 +151,8 @@ class Log:
         if kind is None:
             kind = "jsonl" if start.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[", b"") else "csv"
         if kind == "jsonl":
-            return _read_lines(self._buffered, size)
+            takes_lists = self._mapping is not None and self._mapping.whole
+            return _read_lines(lines_of(self._buffered, self.path, takes_lists=takes_lists), size)
         check = (lambda header: None) if self._mapping is None else self._mapping.check_columns
         delimiter = rows.delimiter or ("\t" if kind == "tsv" else ",")
         return _batched(read_table(self._buffered, self.path, rows, delimiter, check), size)

@@ -70,6 +70,8 @@ class Run:
     outcome: Outcome
     reasons: Counter[str]
     """Dead letters by reason."""
+    examples: dict[str, str]
+    """The first of each reason: where it stands, and what is wrong with it."""
 
 
 Progress = Callable[[int, int | None], object]
@@ -102,6 +104,7 @@ def run_job(
 
 def _replay(job: Job, plan: Plan, mine: Mine | None, folder: Path | None, progress: Progress) -> Run:
     reasons: Counter[str] = Counter()
+    examples: dict[str, str] = {}
     with ExitStack() as files:
         letters = None
         if job.dead_letters is not None:
@@ -119,7 +122,7 @@ def _replay(job: Job, plan: Plan, mine: Mine | None, folder: Path | None, progre
             until=job.until,
             max_event_bytes=job.max_event_bytes,
             store=_stores(job, mine),
-            on_dead_letter=_keep(letters, reasons),
+            on_dead_letter=_keep(letters, reasons, examples),
             mine=mine,
             spool_in=folder,
         )
@@ -131,7 +134,7 @@ def _replay(job: Job, plan: Plan, mine: Mine | None, folder: Path | None, progre
         for records in run.feed(*logs):
             positions = [log.position for log in logs]
             progress(records, None if None in positions else sum(filter(None, positions)))
-        return Run(run.finish(), reasons)
+        return Run(run.finish(), reasons, examples)
 
 
 def _stores(job: Job, mine: Mine | None) -> Callable[[int], Store]:
@@ -142,9 +145,14 @@ def _stores(job: Job, mine: Mine | None) -> Callable[[int], Store]:
     return lambda partition: on_disk(partition) if mine is None or mine("", partition) else MemoryStore()
 
 
-def _keep(file: IO[bytes] | None, reasons: Counter[str]) -> Callable[[DeadLetter], None]:
+def _keep(
+    file: IO[bytes] | None, reasons: Counter[str], examples: dict[str, str]
+) -> Callable[[DeadLetter], None]:
     def keep(letter: DeadLetter) -> None:
         reasons[letter.reason] += 1
+        if letter.reason not in examples:
+            place = letter.coordinates
+            examples[letter.reason] = f"{place.get('file')}:{place.get('line')}: {letter.message}"
         if file is not None:
             file.write(letter.to_json() + b"\n")
 

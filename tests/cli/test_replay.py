@@ -80,6 +80,8 @@ def test_changes_members_dead_letters_and_counts_are_written(
     assert (stats["dead_letters"], stats["until"]) == ({"not_an_object": 1}, "2026-11-21T13:00:00.000Z")
     assert "7 records of 2 users gave 2 changes" in result.output
     assert "1 dropped as repeated; 1 dead letter (1 not_an_object)" in result.output
+    assert "not_an_object, first " in result.output
+    assert ": $: expected an object, not " in result.output
 
 
 def test_only_changes_go_to_standard_output(log: Path, segments: Path) -> None:
