@@ -17,6 +17,7 @@ from stream.definitions import Definitions, load
 from stream.durations import parse_duration
 from stream.instants import parse_instant
 from stream.packs import locate
+from stream.replay.packing import packed
 
 OFF = -1
 """What an option that may be switched off gives for `off`."""
@@ -82,10 +83,10 @@ def load_definitions(names: Sequence[str]) -> Definitions:
 
 @contextmanager
 def writing(path: str) -> Iterator[IO[bytes]]:
-    """A file to write lines to; `-` is standard output."""
+    """A file to write lines to, packed as its name says; `-` is standard output."""
     if path == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     else:
-        with Path(path).open("wb") as file:
+        with packed(Path(path)) as file:
             yield file

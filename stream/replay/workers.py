@@ -31,6 +31,7 @@ from stream.errors import OperatorError, SegstreamError
 from stream.ingest import MAX_EVENT_BYTES, DeadLetter, load_mapping
 from stream.replay.driver import BATCH_SIZE, Mine, Outcome, Replay
 from stream.replay.logs import STDIN, Log
+from stream.replay.packing import packed
 from stream.replay.states import check_states, open_states
 from stream.state import MemoryStore, Store
 
@@ -109,9 +110,7 @@ def _replay(job: Job, plan: Plan, mine: Mine | None, folder: Path | None, progre
         letters = None
         if job.dead_letters is not None:
             to_stdout = job.dead_letters == STDIN
-            letters = (
-                sys.stdout.buffer if to_stdout else files.enter_context(Path(job.dead_letters).open("wb"))
-            )
+            letters = sys.stdout.buffer if to_stdout else files.enter_context(packed(Path(job.dead_letters)))
         mapping = load_mapping(job.mapping)
         run = Replay(
             plan,

@@ -15,20 +15,19 @@ log with the partitions it was recorded from, and gives the changes that the wor
 from __future__ import annotations
 
 import base64
-import gzip
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import msgspec
-import zstandard
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from stream.config import Settings
 from stream.errors import OperatorError
+from stream.replay.packing import packed
 from stream.runtime.kafka.connection import kafka_python_options
 
 _POLL_MS = 1_000
@@ -63,7 +62,7 @@ def record(
             consumer.seek(tp, begins[tp])
         total = sum(max(0, ends[tp] - begins[tp]) for tp in tps)
         done = 0
-        with _open(out) as file:
+        with packed(out) as file:
             waiting = {tp: deque[Any]() for tp in tps if begins[tp] < ends[tp]}
             for read, each in enumerate(_in_time_order(consumer, waiting, ends), 1):
                 if _within(each, start, stop):
@@ -184,11 +183,3 @@ def _text(name: str, data: bytes | None) -> dict[str, str | None]:
         return {name: bytes(data).decode()}
     except UnicodeDecodeError:
         return {name: None, f"{name}_base64": base64.b64encode(data).decode()}
-
-
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(path, "wb"))
-    if path.suffix == ".zst":
-        return cast(IO[bytes], zstandard.open(path, "wb"))
-    return path.open("wb")
