@@ -11,9 +11,11 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Final
 
+from librt.strings import BytesWriter, read_i64_le, write_i64_le
+from mypy_extensions import i64
+
 CAPACITY: Final = 64
 ENTRY: Final = 16
-_TIME_OFFSET: Final = 1 << 63  # instants before 1970 sort as unsigned bytes, too
 
 
 def hash_id(event_id: str) -> bytes:
@@ -35,16 +37,24 @@ def remember(
     memory: bytes, hashed: bytes, time: int, newest: int, window: int, capacity: int = CAPACITY
 ) -> bytes:
     """The memory with one id more, cut to what may be remembered. `newest` is the user's newest event time."""
-    entry = (time + _TIME_OFFSET).to_bytes(8, "big") + hashed
-    if not memory or memory[-ENTRY:] < entry:
-        memory += entry
-    else:
-        at = len(memory)
-        while at and memory[at - ENTRY : at] > entry:
-            at -= ENTRY
-        memory = memory[:at] + entry + memory[at:]
-    oldest = (newest - window + _TIME_OFFSET).to_bytes(8, "big")
-    start = max(0, len(memory) - capacity * ENTRY)
-    while start < len(memory) and memory[start : start + 8] < oldest:
+    size: i64 = len(memory)
+    at, instant = size, i64(time)
+    while at:
+        before = read_i64_le(memory, at - ENTRY)
+        if before < instant or (before == instant and memory[at - 8 : at] < hashed):
+            break
+        at -= ENTRY
+    writer = BytesWriter()
+    writer.write(memory if at == size else memory[:at])
+    write_i64_le(writer, instant)
+    writer.write(hashed)
+    if at < size:
+        writer.write(memory[at:])
+    memory = writer.getvalue()
+    oldest, start = i64(newest - window), i64(0)
+    size += ENTRY
+    if size > capacity * ENTRY:
+        start = size - capacity * ENTRY
+    while start < size and read_i64_le(memory, start) < oldest:
         start += ENTRY
-    return memory[start:]
+    return memory[start:] if start else memory

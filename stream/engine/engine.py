@@ -31,7 +31,7 @@ from stream.engine.decisions import Decision, Occasion
 from stream.engine.duplicates import CAPACITY, hash_id, is_known, remember
 from stream.engine.migration import end_removed
 from stream.engine.partition import Dues, Partition, Profiles, Step
-from stream.engine.plan import Dispatch, Plan
+from stream.engine.plan import Dispatch, Plan, Route
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.records import dress
 from stream.engine.traits import leaves_of, write_traits
@@ -146,35 +146,40 @@ class _Run:
         """Applies some events; False if the step would have grown too large."""
         plan, partition, step, settings = self._plan, self._partition, self._step, self._settings
         skew, lateness, idle_after = settings.clock_skew, settings.lateness, settings.idle_after
-        route_of = plan.route
-        wanted = {event.user: None for event in events if route_of(event.type).selectors or event.traits}
+        routes = [plan.route(event.type) for event in events]
+        wanted: dict[str, None] = {}
+        for at, route in enumerate(routes):
+            event = events[at]
+            if route.selectors or event.traits:
+                wanted[event.user] = None
         self._profiles = self._load(wanted)
         watermark, last_record = partition.watermark, partition.last_record_time
         is_full = False
-        for event in events:
+        for at, route in enumerate(routes):
+            event = events[at]
             if self._bytes > self._limit and step.consumed:
                 is_full = True
                 break
             step.consumed += 1
-            recorded = event.record_time
+            recorded: int = event.record_time
             if idle_after is not None and last_record is not None and recorded - last_record > idle_after:
                 watermark = max(watermark, recorded - idle_after - lateness)
             last_record = recorded
-            event.clamped = event.time > recorded + skew
-            if event.clamped:
-                event.time = recorded
+            time: int = event.time
+            if time > recorded + skew:
+                event.time, event.clamped = recorded, True
+                time = recorded
                 step.counts.clamped += 1
             if event.type != CLOCK_ADVANCED:
-                self._apply_event(event, watermark)
-            low = (min(recorded, event.time)) - lateness
+                self._apply_event(event, time, route, watermark)
+            low = min(recorded, time) - lateness
             if low > watermark:
                 watermark = low
         partition.watermark, partition.last_record_time = watermark, last_record
         self._encode()
         return not is_full
 
-    def _apply_event(self, event: Event, watermark: int) -> None:
-        route = self._plan.route(event.type)
+    def _apply_event(self, event: Event, time: int, route: Route, watermark: int) -> None:
         matched = 0
         for bit, where in route.selectors:
             if where is None or where(event) is True:
@@ -185,37 +190,39 @@ class _Run:
         if not matched and not has_traits:
             self._step.counts.ignored += 1
             return
-        profile = self._profiles.get(event.user)
-        hashed = hash_id(event.id)
+        user: str = event.user
+        event_id: str = event.id
+        profile = self._profiles.get(user)
+        hashed = hash_id(event_id)
         is_new = profile is None
         if profile is not None and profile.review is not None:
             self._review(profile)
         if profile is None:
-            profile = self._partition.create(event.user)
-            self._profiles[event.user] = profile
+            profile = self._partition.create(user)
+            self._profiles[user] = profile
         elif is_known(profile.recent_ids, hashed):
             self._step.counts.duplicates += 1
             return
         self._mark_dirty(profile)
-        self._bytes += _GROWTH + 8 * len(event.id) + 300 * len(leaves)
-        time = event.time
-        if profile.due < max(time, watermark):
-            self._fire(profile, max(time, watermark))
+        self._bytes += _GROWTH + 8 * len(event_id) + 300 * len(leaves)
+        begin = max(time, watermark)
+        if profile.due < begin:
+            self._fire(profile, begin)
         dispatch = self._plan.dispatch(route, matched)
         rules = dispatch.rules[is_new + 2 * has_traits]
-        self._add(profile, event, hashed, matched, leaves, dispatch, rules)
+        self._add(profile, event, time, hashed, matched, leaves, dispatch, rules)
 
     def _add(
         self,
         profile: Profile,
         event: Event,
+        time: int,
         hashed: bytes,
         matched: int,
         leaves: list[tuple[str, Any]],
         dispatch: Dispatch,
         rules: tuple[int, ...],
     ) -> None:
-        time = event.time
         is_late = time < profile.clock
         occasion = Occasion("late_event" if is_late else "event", event, matched)
         if is_late:
@@ -238,10 +245,11 @@ class _Run:
             self._settings.dedup_window,
             self._settings.dedup_size,
         )
-        if event.user_id is not None and type(event.anonymous_id) is str and event.anonymous_id:
+        other = event.anonymous_id
+        if type(other) is str and other and event.user_id is not None:
             known = profile.ids
             if known is None or (known[0], known[1]) < (time, event.id):
-                profile.ids = [time, event.id, event.anonymous_id]
+                profile.ids = [time, event.id, other]
         if leaves:
             write_traits(profile, event, leaves)
         for bundle, role in dispatch.adds:
