@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from stream.config import Settings
@@ -33,6 +32,7 @@ from stream.errors import OperatorError, RecordError
 from stream.events import CLOCK_ADVANCED
 from stream.ingest import DeadLetter, Ingest, load_mapping
 from stream.metrics import Metrics
+from stream.replay.partitioner import partition_of
 from stream.runtime.kafka.connection import aiokafka_options
 from stream.runtime.kafka.producers import abandon_producer
 from stream.runtime.kafka.publish import MAX_BATCH_BYTES, Publisher, PublishError
@@ -238,8 +238,7 @@ class SourceStage:
                         rows.setdefault(every, []).append(_Row(record.timestamp, None, value, headers))
                 else:
                     key = event.user.encode("utf-8", "replace")
-                    hashed: int = murmur2(key)
-                    to = (hashed & 0x7FFFFFFF) % self._partitions
+                    to = partition_of(key, self._partitions)
                     rows.setdefault(to, []).append(_Row(record.timestamp, key, value, headers))
         return fruitful
 
