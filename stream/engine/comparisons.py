@@ -163,20 +163,24 @@ class AtLeastCount(Comparison):
 class Silence(Comparison):
     """`since_last(…) op x` with an x that stands still: the one comparison that nearly every event re-evaluates."""
 
-    __slots__ = ("_least",)
+    __slots__ = ("_flips_past", "_least")
 
     def __init__(
         self, operator_: str, left: Value, right: Value, text: str, duration: bool, least: float | None
     ) -> None:
         super().__init__(operator_, left, right, text, duration)
-        self._least = least
-        """What x cannot be below, whatever it is read from; only for > and >=."""
+        self._flips_past = operator_ in (">", "<=")
+        self._least = None if least is None else ceil(least)
+        """Whole milliseconds that x cannot be below, whatever it is read from; only for > and >=."""
 
     def holds(self, profile: Profile, instant: int, key: str | None) -> Held:
-        if self._least is not None:
+        least = self._least
+        if least is not None:
             left = self._left.value(profile, instant, key)[0]
-            if left is not None and left < self._least:
-                return False, instant - left + ceil(self._least), self.own
+            if left is not None:
+                silent: int = left
+                if silent < least:
+                    return False, instant - silent + least, self.own
         return super().holds(profile, instant, key)
 
     def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
@@ -187,9 +191,10 @@ class Silence(Comparison):
             return None, until
         verdict = self._apply(left, right)
         # `left` grows by one a millisecond: > and <= flip past the bound, >= and < at it, and only once.
-        past = floor(right) + 1 if self._operator in (">", "<=") else ceil(right)
-        if left < past:
-            until = min(until, instant - left + past)
+        silent: int = left
+        past = floor(right) + 1 if self._flips_past else ceil(right)
+        if silent < past:
+            until = min(until, instant - silent + past)
         return verdict, until
 
 
