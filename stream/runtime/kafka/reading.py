@@ -132,12 +132,19 @@ class Reading:
             skip = len(USER)
             self.dues.note(zip([key[skip:].decode() for key in values], values.values(), strict=True))
 
-    async def finish(self) -> None:
-        """The log's end is reached: what the store holds is now what the last marker says."""
+    def end(self) -> None:
+        """The log's end is reached: begins to make the store ready, in another thread."""
         if self._values:
             self._load()
         self._ending = asyncio.create_task(asyncio.to_thread(self.store.end_loading))
+
+    async def finish(self) -> None:
+        """Waits until the store holds what the last marker says."""
+        if self._ending is None:
+            self.end()
+        assert self._ending is not None
         await asyncio.shield(self._ending)
+        self._ending = None
         if self._marker_bytes is not None:
             self.marker = decode(self._marker_bytes, Marker)
             self._take_log(self.marker.log)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FETCH_BYTES = 32 << 20
+_FETCH_BYTES = 16 << 20
 _FETCH_WAIT_MS = 20
 """At the log's end a fetch waits for more, and what is asked on the same connection, where the log ends, after it."""
 _TELL_SECONDS = 5.0
@@ -183,6 +183,7 @@ class Restorer:
         """Reads those named in `ends` up to there. A reading that the log contradicts begins again."""
         for tp in ends:
             consumer.seek(tp, readings[tp].position)
+        ended: set[TopicPartition] = set()
         open_tps = {tp for tp, end in ends.items() if readings[tp].position < end}
         told = time.monotonic()
         while open_tps:
@@ -197,13 +198,18 @@ class Restorer:
             for tp in list(open_tps):
                 # Compaction can leave the end without a record: the consumer's position then says it was reached.
                 if readings[tp].position >= ends[tp] or await consumer.position(tp) >= ends[tp]:
-                    try:
-                        await readings[tp].finish()
-                        await self._passing(Waypoint.LOADED)
-                        open_tps.discard(tp)
-                        self._progress(tp.partition, 0)
-                    except ContradictionError:
-                        self._start_over(consumer, readings, tp, ends[tp])
+                    readings[tp].end()
+                    open_tps.discard(tp)
+                    ended.add(tp)
+            while ended and not open_tps:  # stores become ready while others are read
+                tp = ended.pop()
+                try:
+                    await readings[tp].finish()
+                    await self._passing(Waypoint.LOADED)
+                    self._progress(tp.partition, 0)
+                except ContradictionError:
+                    self._start_over(consumer, readings, tp, ends[tp])
+                    open_tps.add(tp)
             if open_tps and time.monotonic() - told >= _TELL_SECONDS:
                 told = time.monotonic()
                 left = sum(ends[tp] - readings[tp].position for tp in open_tps)
