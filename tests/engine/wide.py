@@ -207,6 +207,7 @@ def of_memberships() -> dict[str, Any]:
             "renew": True,
             "actions": {"group": "g", "priority": 1},
         },
+        "each_of_spenders": {"for_each": "product_id", "when": {"all": ["views >= 1", "spend > 20"]}},
         "each_long": {
             "for_each": "product_id",
             "when": {"seq": [{"do": "view"}, {"then": "cart", "within": "1d"}, {"not": "buy", "for": "10m"}]},
