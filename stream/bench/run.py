@@ -41,6 +41,8 @@ MILLION: Final = 1_000_000
 _DAYS: Final = 14.0
 _RATE: Final = 2.0
 _RETAIL: Final = pack_path("retail")
+_SHOPS: Final = (("retail pack", _RETAIL), ("small shop", JOB.with_name("small_shop.yaml")))
+"""Definitions of twenty segments, and of nine; the latter only in a checkout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,12 @@ def _mapping(job: Job) -> None:
 
 
 def _engine(job: Job) -> None:
-    jobs = (("engine, retail pack", _RETAIL), ("engine, peers' job", JOB))
-    job.add(measure_engine(name, _plan(file), job.lines, job.repeat) for name, file in jobs if file.is_file())
+    jobs = (*_SHOPS, ("peers' job", JOB))
+    job.add(
+        measure_engine(f"engine, {name}", _plan(file), job.lines, job.repeat)
+        for name, file in jobs
+        if file.is_file()
+    )
 
 
 def _kinds(job: Job) -> None:
@@ -101,10 +107,12 @@ def _restore(job: Job, brokers: str, folder: Path) -> None:
 def _worker(job: Job, brokers: str, folder: Path) -> None:
     job.tell(f"producing {len(job.lines):,} events")
     backlog = fill(brokers, f"{folder.name}-events", job.lines, folder)
-    names = [f"{folder.name}-retail-{turn}" for turn in range(job.repeat)]
-    samples = tuple(run_worker(backlog, name, [str(_RETAIL)]) for name in names)
-    note = "end to end: RocksDB, changelog, changes and members"
-    job.add([Measurement("worker, retail pack", samples, note)])
+    for number, (name, file) in enumerate(_SHOPS):
+        if file.is_file():
+            apps = [f"{folder.name}-shop{number}-{turn}" for turn in range(job.repeat)]
+            samples = tuple(run_worker(backlog, app, [str(file)]) for app in apps)
+            note = "end to end: RocksDB, changelog, changes and members"
+            job.add([Measurement(f"worker, {name}", samples, note)])
 
 
 def _peers(job: Job, brokers: str, folder: Path) -> None:

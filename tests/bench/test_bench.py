@@ -38,7 +38,7 @@ def test_the_log_is_as_long_as_asked_for_and_always_the_same() -> None:
     [
         ("decode", {"decode, all fields, batches of 500", "decode, peers' job, batches of 10,000"}),
         ("mapping", {"mapping, retailrocket", "mapping, segment", "mapping, segment, order_completed"}),
-        ("engine", {"engine, retail pack", "engine, peers' job"}),
+        ("engine", {"engine, retail pack", "engine, small shop", "engine, peers' job"}),
         ("kinds", {"engine, nothing matches", "engine, count, session 30m", "engine, seq by product"}),
         ("growth", {"engine, 1 segments", "engine, 100 segments", "engine, 300 users"}),
         ("state", {"profiles, decode", "profiles, write to RocksDB"}),
