@@ -74,13 +74,19 @@ def now() -> int:
 
 
 def shop(deployment: Deployment, seconds: int) -> None:
-    """Every second forty shoppers put something in their carts, half of them buy, and ten new ones come."""
+    """Every second forty shoppers put something in their carts, half of them buy, and ten new ones come.
+
+    What is bought at the till comes by a topic of its own.
+    """
     for _ in range(seconds):
         at = now()
         rows = [event(f"u{number}", "product_added", at) for number in range(40)]
         rows += [event(f"u{number}", "order_completed", at + 1) for number in range(20)]
         rows += [event(f"new-{at}-{number}", "product_added", at) for number in range(10)]
         deployment.produce(rows)
+        with KafkaProducer(bootstrap_servers=deployment.broker.address) as producer:
+            for number in range(40, 50):
+                producer.send(f"{deployment.name}-till", event(f"u{number}", "order_completed", at)[1])
         time.sleep(1)
 
 
@@ -105,7 +111,9 @@ def run(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     folder = tmp_path_factory.mktemp("prometheus")
     definitions = folder / "segments.yaml"
     definitions.write_text(DEFINITIONS)
-    deployment = Deployment(broker, folder / "worker", f"prom-{now()}", definitions=[str(definitions)])
+    name = f"prom-{now()}"
+    sources = {f"{name}-till": "canonical"}
+    deployment = Deployment(broker, folder / "worker", name, definitions=[str(definitions)], sources=sources)
     prometheus = Prometheus(folder / "prometheus", deployment.port)
     try:
         deployment.create_topics()
