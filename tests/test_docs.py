@@ -11,7 +11,6 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import click
@@ -21,6 +20,7 @@ from stream.cli import main
 from stream.config import load_settings
 from stream.definitions import loads
 from stream.ingest import load_mapping
+from tests.scripts import load_script
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -225,11 +225,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_pages_made_of_the_program_are_up_to_date() -> None:
-    spec = spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    generate = load_script("docs/generate.py")
     assert generate.COMMANDS.read_text(encoding="utf-8") == generate.commands_page(), "run make docs"
     assert generate.CONFIGURATION.read_text(encoding="utf-8") == generate.configuration_page(), (
         "run make docs"

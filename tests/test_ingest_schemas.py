@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from stream.events import ENVELOPE_FIELDS
 from stream.runtime.kafka.topics import plan_topics
 from tests.conftest import lacking
 from tests.ingest.test_deadletters import LETTERS
+from tests.scripts import load_script
 from tests.test_docs import of
 
 ROOT = Path(__file__).parent.parent
@@ -39,11 +39,7 @@ ASYNCAPI = document("asyncapi.json")
 
 
 def test_the_files_are_what_their_generator_writes() -> None:
-    spec = spec_from_file_location("generate_ingest", ROOT / "schemas" / "generate_ingest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    generate = load_script("schemas/generate_ingest.py")
     for path, content in generate.written().items():
         assert path.read_text(encoding="utf-8") == content, "run python schemas/generate_ingest.py"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from stream.ingest import Ingest
 from stream.runtime.embedded import EmbeddedRuntime
 from stream.simulate import Shop, simulate
 from tests.definitions.golden import MISTAKES, WARNINGS, Case, read_cases
+from tests.scripts import load_script
 from tests.test_docs import of
 
 ROOT = Path(__file__).parent.parent
@@ -45,20 +45,12 @@ def test_schemas_are_schemas(path: Path) -> None:
 
 
 def test_the_schema_of_definitions_is_what_its_generator_writes() -> None:
-    spec = spec_from_file_location("generate", ROOT / "schemas" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    generate = load_script("schemas/generate.py")
     assert generate.TARGET.read_text(encoding="utf-8") == generate.written(), "run python schemas/generate.py"
 
 
 def test_the_schemas_of_records_are_what_their_generator_writes() -> None:
-    spec = spec_from_file_location("generate_records", ROOT / "schemas" / "generate_records.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    generate = load_script("schemas/generate_records.py")
     for path, content in generate.written().items():
         assert path.read_text(encoding="utf-8") == content, "run python schemas/generate_records.py"
 

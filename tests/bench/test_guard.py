@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from stream.compiled import describe_engine
+from tests.scripts import load_script
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "guard.py"
-
-
-def load_guard() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("guard", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-GUARD = load_guard()
+GUARD = load_script("benchmarks/guard.py")
 
 
 def guard(figures: Path, *arguments: str) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +11,8 @@ from stream.errors import RecordError
 from stream.ingest import MAX_EVENT_BYTES, Ingest, load_mapping, preset_names
 from stream.ingest.calls import MAX_EVENTS
 from stream.ingest.mapping import parse_mapping
+from tests.scripts import load_script
 
-ROOT = Path(__file__).parents[2]
 T = 1_772_359_205_123
 PLAIN = parse_mapping(
     "each: each\nevent: {type: type, time: time, user_id: user_id, id: id, props: props, value: value}",
@@ -97,11 +95,7 @@ def test_the_largest_records_of_each_hostile_kind_come_to_an_end() -> None:
 
 
 def test_a_short_run_of_the_fuzzer() -> None:
-    spec = spec_from_file_location("fuzz_ingest", ROOT / "tools" / "fuzz_ingest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("tools/fuzz_ingest.py")
     counts = module.run(2_000, seed=3).counts
     assert counts["inputs"] == 2_000
     assert counts["reached a mapping or the envelope"] > 1_000
