@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
+from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -32,7 +34,7 @@ from stream.bench.report import Measurement, Sample
 from stream.errors import OperatorError
 
 PARTITIONS = 4
-_SAMPLE_SECONDS = 0.1
+SAMPLE_SECONDS = 0.1
 _LIMIT_SECONDS = 1_800.0
 _QUIET_SECONDS = 120.0
 _REST_SECONDS = 1.5
@@ -150,28 +152,14 @@ def measure(
     log = backlog.folder / f"{name}.log"
     with MeasuredProcess(command, log=log, env=env, cwd=backlog.folder) as process:
         idle: float | None = None  # CPU-seconds when it first answered
-        started = moved = begun = time.monotonic()
+        begun = time.monotonic()
         done = changes = 0
-        while done < backlog.events:
-            time.sleep(_SAMPLE_SECONDS)
-            process.check()
-            now = time.monotonic()
-            before = done
-            try:
-                done, changes = progress()
-            except OSError:
-                done = before
-            else:
-                if idle is None:
-                    idle = 0.0 if done else process.cpu_seconds()
-            if done > before:
-                moved = now
+        for look in watch(process, progress, backlog.events, name, _LIMIT_SECONDS):
+            done, changes = look.done, look.changes
+            if look.answered and idle is None:
+                idle = 0.0 if done else process.cpu_seconds()
             if not done:
-                begun = now
-            if now - moved > _QUIET_SECONDS or now - started > _LIMIT_SECONDS:
-                raise OperatorError(
-                    f"{name} stands at {done:,} of {backlog.events:,} events:\n{process.tail()}"
-                )
+                begun = look.clock
         end, cpu = time.monotonic(), process.cpu_seconds()
         changes = _settled(changes, progress)
         figures = after()
@@ -185,11 +173,46 @@ def measure(
     )
 
 
+class Look(NamedTuple):
+    """What a program said at some moment."""
+
+    clock: float
+    """Monotonic seconds."""
+    done: int
+    changes: int
+    answered: bool
+    """False while it cannot tell: the figures are those of the time before."""
+
+
+def watch(
+    process: MeasuredProcess, progress: Progress, events: int, name: str, limit_seconds: float = inf
+) -> Iterator[Look]:
+    """Looks at a program ten times a second until `events` are done.
+
+    OperatorError, with the end of its log, where it ends, stands still, or takes longer than the limit.
+    """
+    started = moved = time.monotonic()
+    done = changes = 0
+    while done < events:
+        time.sleep(SAMPLE_SECONDS)
+        process.check()
+        now, before, answered = time.monotonic(), done, True
+        try:
+            done, changes = progress()
+        except OSError:
+            answered = False
+        if done > before:
+            moved = now
+        yield Look(now, done, changes, answered)
+        if now - moved > _QUIET_SECONDS or now - started > limit_seconds:
+            raise OperatorError(f"{name} stands at {done:,} of {events:,} events:\n{process.tail()}")
+
+
 def _settled(changes: int, progress: Progress) -> int:
     """The number of changes once it has come to rest: some of an ordinary program's take a way of their own."""
     quiet_since = time.monotonic()
     while time.monotonic() - quiet_since < _REST_SECONDS:
-        time.sleep(_SAMPLE_SECONDS)
+        time.sleep(SAMPLE_SECONDS)
         before, (_, changes) = changes, progress()
         if changes != before:
             quiet_since = time.monotonic()

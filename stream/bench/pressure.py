@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from stream.bench.backlog import (
     PARTITIONS,
+    SAMPLE_SECONDS,
     Backlog,
     Progress,
     configure,
@@ -25,6 +26,7 @@ from stream.bench.backlog import (
     fill,
     free_port,
     scrape,
+    watch,
     worker,
     write_log,
 )
@@ -39,8 +41,6 @@ _LOOKS = (1, 3, 5, 7, 10)
 """Tenths after which memory is told."""
 _SLICE = 500_000
 """Events that lie on disk as a file before they are in the topic."""
-_SAMPLE_SECONDS = 0.1
-_QUIET_SECONDS = 120.0
 _LIMIT_SECONDS = 900.0
 _QUIET_LOOKS = 5
 
@@ -125,28 +125,15 @@ def _await_quiet(port: int) -> None:
 
 def _work_off(process: MeasuredProcess, progress: Progress, events: int) -> list[_Seen]:
     """From the first answer until `events` are done."""
-    seen: list[_Seen] = []
-    moved = time.monotonic()
-    while not seen or seen[-1].done < events:
-        time.sleep(_SAMPLE_SECONDS)
-        process.check()
-        now = time.monotonic()
-        try:
-            done, changes = progress()
-        except OSError:
-            pass  # it does not answer yet
-        else:
-            if not seen or done > seen[-1].done:
-                moved = now
-            seen.append(_Seen(now, process.cpu_seconds(), done, changes, process.resident()))
-        if now - moved > _QUIET_SECONDS:
-            done = seen[-1].done if seen else 0
-            raise OperatorError(f"the worker stands at {done:,} of {events:,} events:\n{process.tail()}")
-    return seen
+    return [
+        _Seen(look.clock, process.cpu_seconds(), look.done, look.changes, process.resident())
+        for look in watch(process, progress, events, "the worker")
+        if look.answered
+    ]
 
 
 def _rate(seen: Sequence[_Seen]) -> float:
-    return (seen[-1].done - seen[0].done) / max(seen[-1].clock - seen[0].clock, _SAMPLE_SECONDS)
+    return (seen[-1].done - seen[0].done) / max(seen[-1].clock - seen[0].clock, SAMPLE_SECONDS)
 
 
 def _sample(seen: Sequence[_Seen], memory: int | None, figures: dict[str, float]) -> Sample:
@@ -155,7 +142,7 @@ def _sample(seen: Sequence[_Seen], memory: int | None, figures: dict[str, float]
     end = seen[-1]
     return Sample(
         end.done - start.done,
-        max(end.clock - start.clock, _SAMPLE_SECONDS),
+        max(end.clock - start.clock, SAMPLE_SECONDS),
         max(end.cpu - start.cpu, 0.01),
         end.changes - start.changes,
         memory,
