@@ -23,9 +23,13 @@ INPUTS = (
     "errors.py",
     "events.py",
     "identifiers.py",
+    "ingest/instants.py",
+    "ingest/origin.py",
+    "ingest/plain.py",
     "instants.py",
 )
-"""What compiled modules are made of: the engine, and what it imports, for constants are compiled in."""
+"""What compiled modules are made of: the engine, the loop that reads events, and what those import, for constants are
+compiled in."""
 
 
 def is_compiled(package: Path = PACKAGE) -> bool:

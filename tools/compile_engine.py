@@ -31,12 +31,14 @@ SHARED = "segstream_engine"
 """Extension modules are thin; their code lies in one module of this name, at the top of the path."""
 _PLAIN = ("__init__", "cost", "explain")
 """No event waits for them."""
-_BESIDE = ("stream/durations.py", "stream/identifiers.py", "stream/instants.py")
-"""What every change asks of the rest."""
+_BESIDE = ("stream/durations.py", "stream/identifiers.py", "stream/instants.py", "stream/ingest/plain.py")
+"""What every change asks of the rest, and the loop that reads events."""
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 _TESTS = (
     "tests/test_compiled.py",
     "tests/engine",
+    "tests/ingest/test_envelope.py",
+    "tests/ingest/test_plain.py",
     "tests/oracle/test_agreement.py",
     # Compiled classes go from one process to another.
     "tests/replay/test_workers.py",

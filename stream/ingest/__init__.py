@@ -5,7 +5,8 @@ and what comes out is an `Event`. Wherever that ends in a `RecordError`, the rec
 """
 
 from stream.ingest.deadletters import DeadLetter
-from stream.ingest.envelope import MAX_DEPTH, MAX_EVENT_BYTES, Ingest
+from stream.ingest.envelope import MAX_EVENT_BYTES, Ingest
 from stream.ingest.mapping import Mapping, load_mapping, preset_names
+from stream.ingest.plain import MAX_DEPTH
 
 __all__ = ["MAX_DEPTH", "MAX_EVENT_BYTES", "DeadLetter", "Ingest", "Mapping", "load_mapping", "preset_names"]

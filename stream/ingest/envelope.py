@@ -14,7 +14,7 @@ What JSON itself leaves open is decided here, alike for every reader: text is UT
 NaN is an error, a number beyond a double is one where definitions read it, and nesting ends at MAX_DEPTH. Whether a
 record is readable does not depend on where it is read.
 
-The worker decodes every event here, so the common case is one pass of msgspec and a few attribute writes.
+The worker decodes every event, so the common case is one pass of msgspec and a few attribute writes (`plain`).
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
+from stream.compiled import is_compiled
 from stream.errors import RecordError
 from stream.events import CLOCK_ADVANCED, ENVELOPE_FIELDS, Event
 from stream.identifiers import derive_event_id
 from stream.ingest.compiler import MakeEvents, compile_events
-from stream.ingest.instants import HOURS, LARGEST_PLAIN, RESTS, SECONDS, read_instant, received_or
+from stream.ingest.instants import LARGEST_PLAIN, read_instant, received_or
 from stream.ingest.mapping import Mapping
-from stream.ingest.origin import Origin
+from stream.ingest.origin import Origin, Record
+from stream.ingest.plain import MAX_DEPTH, Judge, PlainReader, may_be_deep
 from stream.instants import SMALLEST_EPOCH_MS
 
 MAX_EVENT_BYTES = 256 * 1024
-MAX_DEPTH = 300
-"""Levels of nesting, far from what Python's stack allows anywhere, so that every reader agrees."""
-_TOO_SHORT_TO_BE_DEEP = 2 * MAX_DEPTH  # a level takes two brackets
-
 _KNOWN = frozenset(ENVELOPE_FIELDS)
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 _decode_row = msgspec.json.Decoder().decode
+_ROW = attrgetter("value", "offset", "timestamp")
 
 
 class Ingest:
@@ -64,6 +64,7 @@ class Ingest:
         rows = None if self._mapping is None else self._mapping.rows
         self._cut = rows.cut if rows is not None and rows.columns is not None else None
         self._max_event_bytes = max_event_bytes
+        self._plain = PlainReader(self._decode, max_event_bytes, by_digits=is_compiled())
 
     def read(self, value: bytes | None, *, offset: int, record_time: int | None = None) -> Event:
         """The one event of a record; RecordError where there is none to read.
@@ -104,7 +105,7 @@ class Ingest:
             raise RecordError("bad_json", "$: the record has no value")
         if len(value) > self._max_event_bytes:
             raise RecordError("too_large", f"$: {len(value)} bytes, at most {self._max_event_bytes} are read")
-        if _may_be_deep(value):
+        if may_be_deep(value):
             _check_depth(value)
         if not value.isascii():
             try:
@@ -212,57 +213,34 @@ class Ingest:
         events: list[Event] = []
         errors: list[tuple[int, RecordError]] = []
         if self._mapping is None:
-            self._read_canonical(records, events, errors)
+            self._plain.read_rows(records, events, self._judge(events, errors))
         else:
             self._read_mapped(records, origins, events, errors)
         return events, errors
 
-    def _read_canonical(
-        self,
-        records: Iterable[tuple[bytes | None, int, int | None]],
-        events: list[Event],
-        errors: list[tuple[int, RecordError]],
-    ) -> None:
-        """What read_all does, unrolled for records as nearly everybody writes them: this loop is the worker's.
+    def read_records(
+        self, records: Sequence[Record]
+    ) -> tuple[list[Event], list[tuple[int, RecordError]], bool]:
+        """The same of records of a topic.
 
-        Whatever is not plainly good here is left to read_all to judge.
+        And whether the key of each is surely the user of its event, for it was compared on the way. False means that
+        somebody should look closer.
         """
-        decode, hours, seconds, rests = self._decode, HOURS, SECONDS, RESTS
-        add = events.append
-        limit = self._max_event_bytes
-        for index, (value, offset, record_time) in enumerate(records):
-            if (
-                value
-                and len(value) <= limit
-                and value.isascii()
-                and not (len(value) > _TOO_SHORT_TO_BE_DEEP and _may_be_deep(value))
-            ):
-                try:
-                    event = decode(value)
-                    sent = event.time
-                    event.time = time = hours[sent[:14]] + seconds[sent[14:19]] + rests[sent[19:]]
-                except (msgspec.MsgspecError, KeyError, TypeError):
-                    pass
-                else:
-                    type_, user, id_ = event.type, event.user_id, event.id
-                    if user is None:
-                        user = event.anonymous_id
-                    if type(type_) is type(user) is type(id_) is str and type_ and user and id_:
-                        event.user = user
-                        if record_time is None:
-                            received = event.received_at
-                            try:
-                                record_time = (
-                                    hours[received[:14]] + seconds[received[14:19]] + rests[received[19:]]
-                                )
-                            except (KeyError, TypeError):
-                                record_time = received_or(received, time)
-                        event.record_time = record_time
-                        event.offset = offset
-                        event.clamped = False
-                        add(event)
-                        continue
+        events: list[Event] = []
+        errors: list[tuple[int, RecordError]] = []
+        if self._mapping is None:
+            placed = self._plain.read_records(records, events, self._judge(events, errors))
+            return events, errors, placed
+        self._read_mapped(map(_ROW, records), records, events, errors)
+        return events, errors, False
+
+    def _judge(self, events: list[Event], errors: list[tuple[int, RecordError]]) -> Judge:
+        """What becomes of records that are not plain."""
+
+        def judge(index: int, value: bytes | None, offset: int, record_time: int | None) -> None:
             self._read_one(index, (value, offset, record_time), events, errors)
+
+        return judge
 
     @cached_property
     def _making(self) -> tuple[Callable[[bytes], msgspec.Struct], MakeEvents] | None:
@@ -289,7 +267,7 @@ class Ingest:
                 and value
                 and len(value) <= limit
                 and value.isascii()
-                and not (len(value) > _TOO_SHORT_TO_BE_DEEP and _may_be_deep(value))
+                and not may_be_deep(value)
             ):
                 try:
                     made = make(decode(value), origin, record_time, offset)
@@ -367,15 +345,6 @@ def _derive_id(event: Event, sent: dict[str, Any]) -> str:
         return derive_event_id(event.user, event.time, event.type, sent)
     except OverflowError:
         raise RecordError("bad_json", "$: a number is out of range, so no id can be derived") from None
-
-
-def _may_be_deep(value: bytes) -> bool:
-    """Whether there are brackets enough. A list takes two bytes a level, an object five: most need one look or none."""
-    size = len(value)
-    if size <= _TOO_SHORT_TO_BE_DEEP:
-        return False
-    lists = value.count(b"[")
-    return lists + (size - 2 * lists) // 5 > MAX_DEPTH and lists + value.count(b"{") > MAX_DEPTH
 
 
 def _check_depth(value: bytes) -> None:

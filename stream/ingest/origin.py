@@ -16,6 +16,20 @@ class Origin(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
+class Record(Origin, Protocol):
+    """A record of a topic, whole."""
+
+    @property
+    def value(self) -> bytes | None: ...
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int:
+        """When it reached the log, epoch milliseconds."""
+
+
 def read_header(origin: Origin | None, name: str) -> str | None:
     """The last header of that name (in small letters) as text; None without one, or if it is no UTF-8."""
     found: bytes | None = None

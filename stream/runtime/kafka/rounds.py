@@ -50,7 +50,6 @@ _SLICE = 512
 _AT_A_STRETCH = 100
 """Records and timers stepped before others have their turn. Partitions that a small fetch brought something for are
 stepped together: if the first one's round could begin before the others are ready, they would wait for its end."""
-_ROW = attrgetter("value", "offset", "timestamp")
 _OFFSET = attrgetter("offset")
 _TIMERS = 250
 """Users whose timers fire at once, and about how many a round of a partition holds unless it holds more records: what
@@ -259,13 +258,13 @@ class Rounds:
 
     def _apply(self, owned: Owned, records: list[RawRecord], next_offset: int) -> None:
         draft, state = owned.draft, owned.state
-        events, errors = self._ingest.read_batch(map(_ROW, records), records)
+        events, errors, placed = self._ingest.read_records(records)
         for index, error in errors:
             record = records[index]
             place = {"topic": self._topic, "partition": owned.number, "offset": record.offset}
             place["timestamp"] = record.timestamp
             draft.dead.append(DeadLetter.of(error, record.value or b"", record.key, record.headers, **place))
-        if self._partitions > 1:
+        if not placed and self._partitions > 1:
             self._check_keys(owned, events, records)
         while True:
             step = self._engine.step(state, events, next_offset)
