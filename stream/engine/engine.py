@@ -36,7 +36,7 @@ from stream.engine.profile import FOREVER, Profile
 from stream.engine.records import dress
 from stream.engine.traits import leaves_of, write_traits
 from stream.errors import OperatorError
-from stream.events import CLOCK_ADVANCED, Event
+from stream.events import Event
 
 _SLICE: Final = 256
 """Events applied before the profiles that they touched are encoded and dropped.
@@ -100,7 +100,7 @@ class Engine:
         If the step would grow beyond its limit, it stops early: `step.consumed` says how many events were applied.
         """
         run = _Run(self, partition)
-        step = run.apply(events)
+        step = run.apply(list(events))
         partition.next_offset = next_offset if step.consumed == len(events) else events[step.consumed].offset
         return run.close()
 
@@ -136,27 +136,27 @@ class _Run:
 
     # --- events ------------------------------------------------------------------------------------------------------
 
-    def apply(self, events: Sequence[Event]) -> Step:
+    def apply(self, events: list[Event]) -> Step:
         for start in range(0, len(events), _SLICE):
             if not self._apply_slice(events[start : start + _SLICE]):
                 break
         return self._step
 
-    def _apply_slice(self, events: Sequence[Event]) -> bool:
+    def _apply_slice(self, events: list[Event]) -> bool:
         """Applies some events; False if the step would have grown too large."""
         plan, partition, step, settings = self._plan, self._partition, self._step, self._settings
         skew, lateness, idle_after = settings.clock_skew, settings.lateness, settings.idle_after
-        routes = [plan.route(event.type) for event in events]
+        routes: list[Route] = []
         wanted: dict[str, None] = {}
-        for at, route in enumerate(routes):
-            event = events[at]
+        for event in events:
+            route = plan.route(event.type)
+            routes.append(route)
             if route.selectors or event.traits:
                 wanted[event.user] = None
         self._profiles = self._load(wanted)
         watermark, last_record = partition.watermark, partition.last_record_time
         is_full = False
-        for at, route in enumerate(routes):
-            event = events[at]
+        for event, route in zip(events, routes, strict=True):
             if self._bytes > self._limit and step.consumed:
                 is_full = True
                 break
@@ -170,7 +170,7 @@ class _Run:
                 event.time, event.clamped = recorded, True
                 time = recorded
                 step.counts.clamped += 1
-            if event.type != CLOCK_ADVANCED:
+            if not route.is_clock:
                 self._apply_event(event, time, route, watermark)
             low = min(recorded, time) - lateness
             if low > watermark:
@@ -210,13 +210,14 @@ class _Run:
             self._fire(profile, begin)
         dispatch = self._plan.dispatch(route, matched)
         rules = dispatch.rules[is_new + 2 * has_traits]
-        self._add(profile, event, time, hashed, matched, leaves, dispatch, rules)
+        self._add(profile, event, time, event_id, hashed, matched, leaves, dispatch, rules)
 
     def _add(
         self,
         profile: Profile,
         event: Event,
         time: int,
+        event_id: str,
         hashed: bytes,
         matched: int,
         leaves: list[tuple[str, Any]],
@@ -248,12 +249,12 @@ class _Run:
         other = event.anonymous_id
         if type(other) is str and other and event.user_id is not None:
             known = profile.ids
-            if known is None or (known[0], known[1]) < (time, event.id):
-                profile.ids = [time, event.id, other]
+            if known is None or (known[0], known[1]) < (time, event_id):
+                profile.ids = [time, event_id, other]
         if leaves:
             write_traits(profile, event, leaves)
         for bundle, role in dispatch.adds:
-            bundle.add(profile, event, role)
+            bundle.add(profile, event, time, event_id, role)
         if profile.evicted:
             self._step.counts.evicted += profile.evicted
             profile.evicted = 0
@@ -318,9 +319,11 @@ class _Run:
         """Asks `rules`, those that are due, and those that refer to one that changed; True if any changed state."""
         todo = list(rules)
         if profile.due <= instant:
-            todo += [index for index, due in profile.dues.items() if due <= instant]
-            if len(todo) > 1:
-                todo = sorted(set(todo))
+            for index, due in profile.dues.items():
+                if due <= instant and index not in rules:
+                    todo.append(index)
+            if len(todo) > len(rules):
+                todo.sort()
         changed = False
         position = 0
         decisions: list[Decision] = []
@@ -332,7 +335,11 @@ class _Run:
                 if rule.dependents:
                     todo[position:] = sorted({*todo[position:], *rule.dependents})
         if todo:
-            profile.due = min(profile.dues.values(), default=FOREVER)
+            least = FOREVER
+            for due in profile.dues.values():
+                if due < least:
+                    least = due
+            profile.due = least
         if changed and instant > profile.clock:
             profile.clock = instant
         if decisions:

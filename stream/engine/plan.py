@@ -19,7 +19,7 @@ from stream.engine.migration import Layout
 from stream.engine.profile import blank_profile
 from stream.engine.rules import RuleCompiler
 from stream.engine.summaries import Bundle, RecentSummary, Summary
-from stream.events import Event, event_type
+from stream.events import CLOCK_ADVANCED, Event, event_type
 from stream.identifiers import canonical_json, definition_hash
 
 
@@ -42,6 +42,8 @@ class Route:
     """The selectors that an event type may match, as (bit, where)."""
 
     selectors: tuple[tuple[int, Where | None], ...]
+    is_clock: bool
+    """Its events move the watermark and nothing else."""
     dispatches: dict[int, Dispatch] = field(default_factory=dict)
 
 
@@ -123,7 +125,7 @@ class Plan:
                 for bit, (types, where) in enumerate(self._selectors)
                 if types is None or type_ in types
             )
-            route = Route(found)
+            route = Route(found, type_ == CLOCK_ADVANCED)
             if len(self._routes) < 10_000:  # producers choose the types
                 self._routes[type_] = route
             return route

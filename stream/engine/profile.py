@@ -16,6 +16,7 @@ from struct import Struct
 from typing import Any, Final
 
 import msgspec
+from librt.strings import read_i64_be
 
 from stream.errors import OperatorError
 
@@ -241,4 +242,4 @@ def head_of(raw: bytes) -> tuple[bytes, int]:
 
 def due_of(raw: bytes) -> int:
     """The next due instant of an encoded profile."""
-    return int.from_bytes(raw[5:13], "big", signed=True)
+    return int(read_i64_be(raw, 5))

@@ -75,10 +75,8 @@ class Bundle:
         summary.slot, summary.is_split = slot, self.keys_of is not None
         self.members.append(summary)
 
-    def add(self, profile: Profile, event: Event, role: int) -> None:
+    def add(self, profile: Profile, event: Event, time: int, event_id: str, role: int) -> None:
         """Adds an event that matched the selector of all members. `role` says as what, where it can be several."""
-        time: int = event.time
-        event_id: str = event.id
         if self.keys_of is None:
             states = profile.states_of(self.number)
             if states is None:

@@ -170,7 +170,7 @@ def put(plan: Plan, profile: Profile, event: Event) -> bool:
     members = [(summary, role) for bundle, role in dispatch.adds for summary in bundle.members]
     covered = all(summary.covers(profile, event, role) for summary, role in members)
     for bundle, role in dispatch.adds:
-        bundle.add(profile, event, role)
+        bundle.add(profile, event, event.time, event.id, role)
     return covered
 
 

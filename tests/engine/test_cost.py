@@ -85,9 +85,10 @@ def fed(bundle: Bundle, times: Iterator[int], keys: int) -> int:
         for key in range(keys if bundle.keys_of is not None else 1):
             for role in range(summary.roles if isinstance(summary, StepsSummary) else 1):
                 number += 1
-                bundle.add(profile, event(number, time, f"product-{key:07}"), role)
+                one = event(number, time, f"product-{key:07}")
+                bundle.add(profile, one, time, one.id, role)
                 if not isinstance(summary, StepsSummary) and type(summary).__name__ == "PairSummary":
-                    bundle.add(profile, event(number, time, f"product-{key:07}"), 1)
+                    bundle.add(profile, one, time, one.id, 1)
     return len(msgspec.msgpack.encode(profile.units[bundle.number]))
 
 
