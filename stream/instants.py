@@ -10,7 +10,7 @@ from typing import Final
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # RFC 3339, so that the wider ISO 8601 that `fromisoformat` reads (week dates, basic format) stays out.
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:(\d\d)(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ](?!24)\d\d:\d\d:(\d\d)(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
 SMALLEST_EPOCH_MS = 100_000_000_000
 _LAST_WRITABLE: Final = 253_402_300_799_999
 # Calendars need room on both sides of an instant: local time, the next year, a duration ahead.
@@ -47,7 +47,7 @@ def _parse_text(text: str) -> int:
     if leap:
         text = f"{text[:17]}59{text[19:]}"
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())  # small letters are RFC 3339, too
         instant = (moment - EPOCH) // _MILLISECOND + (1000 if leap else 0)
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:40]!r} is not a date and time that exists") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -26,6 +27,19 @@ def test_an_instant_is_written_as_the_library_does(instant: int) -> None:
 @given(st.integers(100_000_000_000, 253_118_303_999_999))
 def test_a_written_instant_is_read_as_itself(instant: int) -> None:
     assert parse_instant(format_instant(instant)) == instant
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-21t09:30:00.5z", "2026-11-21T09:30:00.5z", "2026-11-21t18:30:00.5+09:00"]
+)
+def test_small_letters_are_rfc_3339_too(text: str) -> None:
+    assert parse_instant(text) == parse_instant("2026-11-21T09:30:00.500Z")
+
+
+@pytest.mark.parametrize("text", ["2026-11-21T24:00:00Z", "2026-02-30T09:00:00Z", "2026-11-21T09:61:00Z"])
+def test_what_no_clock_shows_is_no_instant(text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        parse_instant(text)
 
 
 @given(st.integers(LAST, 2**61))
