@@ -245,6 +245,22 @@ def test_every_setting_has_a_meaning_a_variable_of_its_own_and_can_be_set_by_it(
         assert load_settings(None, {setting.variable: text.strip("'")}) == load_settings(), setting.key
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("topics: {changes: events}", "segstream.yaml:1:10: `topics.changes`: `events` is `topics.events` already"),
+        ("app: dead-letters\ntopics: {dead_letters: dead-letters-state}", "segstream.yaml:1:1: `app`: `dead-letters-s"),
+        ("app: my shop", "segstream.yaml:1:1: `app`: Kafka takes no topic `my shop-state`; its names are at most 249"),
+        ("topics: {state: ..}", "segstream.yaml:1:10: `topics.state`: Kafka takes no topic `..`"),
+        ("sources: {events: segment}", "segstream.yaml:1:1: `sources`: `events` is the topic that events"),
+    ],
+)  # fmt: skip
+def test_topics_have_names_of_their_own_that_kafka_takes(text: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as failure:
+        load_settings(write(tmp_path, text))
+    assert told in str(failure.value)
+
+
 def test_a_token_is_nowhere_shown(tmp_path: Path) -> None:
     settings = load_settings(None, {"SEGSTREAM_HTTP_TOKEN": " s3cret\n"})
     assert settings.http.token == "s3cret"

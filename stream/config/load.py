@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +16,8 @@ from stream.config.sources import CONFIG_VARIABLE, Given, read_environment, read
 from stream.errors import ConfigError, OperatorError
 from stream.packs import PREFIX, locate
 
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
 
 def load_settings(path: str | Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
     """The effective settings of `path` (None: defaults) under the environment `env`; ConfigError lists all errors."""
@@ -22,26 +25,53 @@ def load_settings(path: str | Path | None = None, env: Mapping[str, str] | None 
     chosen = path or environment.get(CONFIG_VARIABLE) or None
     values: dict[tuple[str, ...], Any] = {}
     problems: list[str] = []
+    places: dict[tuple[str, ...], str] = {}
     if chosen is not None:
         file = Path(chosen)
         for key, given in read_file(file, problems):
+            places[key.path] = f"{given.where}: "
             _accept(key, given, file.parent, values, problems)
     client: dict[str, Any] = {}
     for key, given in read_environment(environment, client, problems):
+        places[key.path] = f"{given.where}: "
         _accept(key, given, None, values, problems)
     if problems:
         raise ConfigError("\n".join(problems))
     if client:
         values[CLIENT.path] = {**values.get(CLIENT.path, {}), **client}
-    _check_sources(values, problems)
-    if problems:
-        raise ConfigError("\n".join(problems))
     app = values.get(("app",), BY_PATH["app",].default)
     values.setdefault(("topics", "state"), f"{app}-state")
+    _check_topics(values, places, problems)
+    _check_sources(values, places, problems)
+    if problems:
+        raise ConfigError("\n".join(problems))
     return cast(Settings, _build(Settings, (), values))
 
 
-def _check_sources(values: Mapping[tuple[str, ...], Any], problems: list[str]) -> None:
+def _check_topics(
+    values: Mapping[tuple[str, ...], Any], places: Mapping[tuple[str, ...], str], problems: list[str]
+) -> None:
+    """Names that Kafka takes, and no two the same: a worker would read what it writes."""
+    seen: dict[str, str] = {}
+    for path, setting in BY_PATH.items():
+        if path[0] != "topics":
+            continue
+        name = values.get(path, setting.default)
+        told = path if path in places else ("app",) if path == ("topics", "state") else path
+        place = f"{places.get(told, '')}`{'.'.join(told)}`"
+        if not _TOPIC.fullmatch(name) or name in (".", ".."):
+            allowed = "at most 249 letters, digits, `.`, `_` and `-`"
+            problems.append(f"{place}: Kafka takes no topic `{name}`; its names are {allowed}")
+        elif name in seen:
+            problems.append(
+                f"{place}: `{name}` is `{seen[name]}` already; every topic needs a name of its own"
+            )
+        seen.setdefault(name, setting.key)
+
+
+def _check_sources(
+    values: Mapping[tuple[str, ...], Any], places: Mapping[tuple[str, ...], str], problems: list[str]
+) -> None:
     """What the ingest stage writes must be read as it is, and not by itself."""
     sources = values.get(("sources",))
     if not sources:
@@ -49,10 +79,13 @@ def _check_sources(values: Mapping[tuple[str, ...], Any], problems: list[str]) -
     events = values.get(("topics", "events"), BY_PATH["topics", "events"].default)
     if events in sources:
         problems.append(
-            f"`sources`: `{events}` is the topic that events are written to; its mapping is `mapping`"
+            f"{places['sources',]}`sources`: `{events}` is the topic that events are written to; its mapping is "
+            "`mapping`"
         )
     if values.get(("mapping",), "canonical") != "canonical":
-        problems.append("`mapping`: with `sources`, the events topic is canonical: leave `mapping` out")
+        problems.append(
+            f"{places['mapping',]}`mapping`: with `sources`, the events topic is canonical: leave `mapping` out"
+        )
 
 
 def _build(cls: type, path: tuple[str, ...], values: Mapping[tuple[str, ...], Any]) -> object:
