@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from stream.errors import OperatorError
+from stream.errors import ConfigError
 
 PREFIX: Final = "pack:"
 DEFINITIONS: Final = "definitions.yaml"
@@ -36,7 +36,7 @@ def pack_folder(name: str) -> Path:
     if name not in names:
         near = get_close_matches(name, names, n=1, cutoff=0.6)
         hint = f"; did you mean `{near[0]}`?" if near else ""
-        raise OperatorError(f"unknown pack `{name}`{hint}; there are: {', '.join(names)}")
+        raise ConfigError(f"unknown pack `{name}`{hint}; there are: {', '.join(names)}")
     return _FOLDER / name
 
 

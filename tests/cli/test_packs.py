@@ -74,7 +74,7 @@ def test_a_copy_can_go_to_standard_output() -> None:
 
 def test_unknown_packs_and_parameters_are_errors_with_a_near_miss(tmp_path: Path) -> None:
     result = packs("show", "retial")
-    assert result.exit_code == 3
+    assert result.exit_code == 1
     assert "did you mean `retail`?" in result.output
     copied = tmp_path / "my.yaml"
     result = packs("copy", "retail?cart_wiat=1h", str(copied))
