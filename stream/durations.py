@@ -16,7 +16,7 @@ DAY: Final = 24 * HOUR
 WEEK: Final = 7 * DAY
 
 UNITS = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
-_PATTERN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 
 
 def parse_duration(text: str) -> int:

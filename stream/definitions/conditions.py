@@ -101,7 +101,7 @@ class ConditionReader(NodeReader):
     def _sequence(self, fields: Fields, at: Place) -> Condition:
         source = self._source
         node = fields["seq"][1]
-        by, name = self.optional_text(fields, "by"), self.optional_text(fields, "name")
+        by, name = self.optional_field(fields, "by"), self.optional_text(fields, "name")
         restart: str | None = "last"
         if "restart" in fields:
             restart = source.choice(fields["restart"][1], "restart", ("last", "first"))

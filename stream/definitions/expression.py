@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
+from math import isfinite
 from typing import Any
 
 from lark import Lark, Token, Tree
@@ -23,12 +24,13 @@ from stream.definitions.model import (
     Place,
 )
 from stream.definitions.parameters import Parameter
-from stream.definitions.source import suggest_duration
+from stream.definitions.source import suggest_duration, suggest_one_unit
 from stream.durations import parse_duration
 
 _ESCAPE = re.compile(r"\\(.)")
 _WORD = re.compile(r"[\w.]+")
 _STRING = re.compile(r"'([^'\\\n]|\\.)*'|\"([^\"\\\n]|\\.)*\"")
+_LITERAL = re.compile(r"[0-9.]+(ms|[smhdw])?")
 _DEEPEST = 100
 _VALUES = {"NAME", "PATH", "NUMBER", "DURATION", "STRING"}
 _OPERATORS = {"AND", "OR", "COMPARATOR", "SIGN", "FACTOR"}
@@ -68,6 +70,14 @@ class ExpressionError(ValueError):
 def _parser() -> Lark:
     grammar = files("stream.definitions").joinpath("expression.lark").read_text("utf-8")
     return Lark(grammar, parser="lalr", propagate_positions=True, maybe_placeholders=False)
+
+
+def parse_number(text: str) -> int | float | None:
+    """The number that `text` writes, None if no double holds it; ValueError if it writes none."""
+    value = float(text)
+    if not isfinite(value):
+        return None
+    return int(text) if text.isdecimal() else value
 
 
 def _no_parameters(name: str) -> Parameter | str:
@@ -127,6 +137,9 @@ def _hint(text: str, offset: int, found: str, expected: set[str]) -> str:
         return f"`{number[0]} {found}` is no duration{hint}"
     if found.lower() in _WORDS:
         return f"unexpected `{found}`; {_WORDS[found.lower()]}"
+    if _LITERAL.fullmatch(found):
+        joined = suggest_one_unit(f"{before.rpartition(' ')[2]} {found}")
+        return f"unexpected `{found}`{joined}" if joined else ""
     if first.isdigit() and not found.isdigit():
         hint = suggest_duration(found)
         return f"`{found}` is neither a number nor a duration like 90s, 30m, 2h, 7d, 4w{hint}"
@@ -230,8 +243,14 @@ class _Builder:
 
     def _number(self, node: Tree[Any], children: list[Any]) -> Expression:
         text = str(children[0])
-        value = int(text) if text.isdigit() else float(text)
-        return Constant(value, "number", text, self._place(node))
+        return Constant(self._finite(text, node), "number", text, self._place(node))
+
+    def _finite(self, text: str, node: Tree[Any]) -> int | float:
+        """A number that a double holds: JSON and the engine know no others."""
+        value = parse_number(text)
+        if value is None:
+            raise ExpressionError(f"`{text}` is larger than any number here", node.meta.start_pos)
+        return value
 
     def _duration(self, node: Tree[Any], children: list[Any]) -> Expression:
         text = str(children[0])
@@ -260,7 +279,7 @@ class _Builder:
         if parameter.kind == "duration":
             return Constant(parse_duration(value), "duration", value, place)
         if parameter.kind == "number":
-            return Constant(int(value) if value.isdigit() else float(value), "number", value, place)
+            return Constant(self._finite(value, node), "number", value, place)
         return Constant(value, "string", f"'{value}'", place)
 
     def _true(self, node: Tree[Any], children: list[Any]) -> Expression:

@@ -43,11 +43,11 @@ class NodeReader:
         name = self._source.text(node, what)
         return None if name is None else Reference(name, self._source.place(node))
 
-    def references(self, node: yaml.Node, what: str) -> tuple[Reference, ...]:
+    def references(self, node: yaml.Node, what: str, named: str = "selector") -> tuple[Reference, ...]:
         """A name or a list of names; those that can be read."""
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         if not nodes:
-            self._source.error(node, f"{what} names no selector")
+            self._source.error(node, f"{what} names no {named}")
         found = (self.reference(item, what) for item in nodes)
         return tuple(reference for reference in found if reference is not None)
 
@@ -74,6 +74,14 @@ class NodeReader:
     def optional_text(self, fields: Fields, name: str) -> str | None:
         """The text under a key, if it is there."""
         return self._source.text(fields[name][1], name) if name in fields else None
+
+    def optional_field(self, fields: Fields, name: str) -> str | None:
+        """The name of an event's field under a key, if it is there."""
+        field = self.optional_text(fields, name)
+        if field == "":
+            self._source.error(fields[name][1], f"{name} must name a field of the event, like product_id")
+            return None
+        return field
 
     def optional_integer(self, fields: Fields, name: str, least: int) -> int | None:
         """The whole number under a key, if it is there."""

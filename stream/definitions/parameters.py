@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Final
 
 import yaml
@@ -209,8 +210,8 @@ def _wrong(chosen: str, value: Value) -> str:
     try:
         if chosen == "duration":
             parse_duration(value)
-        elif chosen == "number":
-            float(value)
+        elif chosen == "number" and not isfinite(float(value)):
+            raise ValueError
     except ValueError:
         expected = "a duration like 90s, 30m, 2h, 7d or 4w" if chosen == "duration" else "a number"
         return f"must be {expected}, not `{value}`{suggest_duration(value) if chosen == 'duration' else ''}"

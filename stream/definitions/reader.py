@@ -175,7 +175,7 @@ class FileReader(NodeReader):
             return self._formula(name, key, fields)
         aggregates = [aggregate for aggregate in AGGREGATES if aggregate in fields]
         window = self._window(name, fields)
-        by = self.optional_text(fields, "by")
+        by = self.optional_field(fields, "by")
         min_n = self.optional_integer(fields, "min_n", 1)
         max_keys = self.optional_integer(fields, "max_keys", 1)
         if "max_keys" in fields and "by" not in fields:
@@ -265,7 +265,7 @@ class FileReader(NodeReader):
                 "would outlive itself"
             )
             source.error(fields["min_dwell"][1], message)
-        for_each, anchor = self.optional_text(fields, "for_each"), self.optional_reference(fields, "anchor")
+        for_each, anchor = self.optional_field(fields, "for_each"), self.optional_reference(fields, "anchor")
         renew = self.flag(fields, "renew")
         actions, attach = self._actions.actions(fields), self._actions.attachments(fields)
         description, version, announce = self._common(fields)
@@ -322,7 +322,11 @@ class FileReader(NodeReader):
             why = "it is a word of the language" if name in _RESERVED else "use letters, digits and _"
             source.error(fields["name"][1], f"`{name}` cannot name a tier; {why}")
             name = None
-        from_ = self.references(fields["from"][1], "from") if "from" in fields else None
+        from_ = (
+            self.references(fields["from"][1], "from", "tier; write `none` for users without one")
+            if "from" in fields
+            else None
+        )
         for needed in ("name", "when"):
             if needed not in fields:
                 source.lacks(node, node, _TIER, f"a tier needs `{needed}:`")

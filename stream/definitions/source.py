@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import yaml
 
 from stream.definitions.model import Place
-from stream.durations import DAY, parse_duration
+from stream.durations import DAY, format_duration, parse_duration
 from stream.errors import Problem
 
 T = TypeVar("T")
@@ -65,9 +65,23 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean `{near[0]}`?" if near else ""
 
 
+_PART = re.compile(r"[0-9]+(?:ms|[smhdw])")
+_PARTS = re.compile(rf"(?:{_PART.pattern}\s*){{2,}}")
+
+
+def suggest_one_unit(text: str) -> str:
+    """What `1h30m` must be written as, or nothing."""
+    if not _PARTS.fullmatch(text):
+        return ""
+    whole = sum(parse_duration(part) for part in _PART.findall(text))
+    return f"; a duration has one number and one unit, like `{format_duration(whole)}`"
+
+
 def suggest_duration(text: str) -> str:
     """ "; did you mean `30m`?" for `30 min`, or nothing."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*?)s?", text.strip().lower())
+    if joined := suggest_one_unit(text):
+        return joined
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]*?)s?", text.strip().lower())
     if match is None:
         return ""
     amount, unit = match[1], match[2]
