@@ -130,7 +130,8 @@ class _Checker:
         if segment.for_each is not None and not any(self._positive(segment.when, segment.for_each)):
             message = (
                 f"segment `{segment.name}` starts a membership per `{segment.for_each}`, but nothing in `when` can "
-                f"start one: it needs a `do`, a `then` or a feature with `by: {segment.for_each}`"
+                "start one: it needs a `do` or a `then` outside every `not`, or a feature with "
+                f"`by: {segment.for_each}`"
             )
             self._problems.error(segment.at, message)
 
@@ -181,10 +182,14 @@ class _Checker:
                 self._problems.error(segment.at, message)
 
     def _positive(self, condition: Condition, field: str) -> Iterator[bool]:
-        for part in conditions_of(condition):
-            if isinstance(part, (Do, Sequence)):
-                yield True
-            elif isinstance(part, Test):
+        """True for every event that starts a membership: of a feature wherever it stands, else outside every `not`."""
+        if isinstance(condition, AtLeast):
+            for operand in condition.operands:
+                yield from self._positive(operand, field)
+        elif isinstance(condition, (Do, Sequence)):
+            yield True
+        for part in conditions_of(condition) if isinstance(condition, (Test, Not)) else ():
+            if isinstance(part, Test):
                 for name in names_of(part.expression):
                     feature = self._names.features.get(name.path)
                     if self._names.may_be("features", name.path) if feature is None else feature.by == field:

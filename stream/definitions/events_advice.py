@@ -65,7 +65,7 @@ def _name(name: Name, definitions: Definitions, warn: Warn) -> None:
     elif head == "items" and rest:
         warn(name.at, f"{reads}; for the lines write any(items, {rest} …)")
     elif not rest and name.path not in ENVELOPE_FIELDS:
-        near = get_close_matches(name.path, ENVELOPE_FIELDS, n=1, cutoff=0.85)
+        near = get_close_matches(name.path, ENVELOPE_FIELDS, n=1, cutoff=0.8)
         if near:
             warn(name.at, f"`{name.path}` means the event's `props.{name.path}`; did you mean `{near[0]}`?")
 

@@ -334,6 +334,7 @@ class KindChecker:
         if left.name == "decay" or right.name == "decay":
             message = f"`{write(whole)}`: {_ONLY_CONSTANTS}"
         elif "any" in (left.name, right.name):
+            self._compared_with_null(whole, left, right)
             return True
         elif "null" in (left.name, right.name):
             if "tier" not in (left.name, right.name):
@@ -345,6 +346,15 @@ class KindChecker:
         if message:
             self._problems.error(whole.at, message)
         return not message
+
+    def _compared_with_null(self, whole: Expression, left: Kind, right: Kind) -> None:
+        """What is not there is unknown, and so is whatever compares it: `x != null` lets nobody through."""
+        if "null" not in (left.name, right.name) or not isinstance(whole, Comparison):
+            return
+        name = whole.left if right.name == "null" else whole.right
+        if isinstance(name, Name):
+            meant = f"exists({name.path})" if whole.operator == "!=" else f"not exists({name.path})"
+            self._problems.warn(whole.at, f"`{write(whole)}` is always unknown; write `{meant}`")
 
     def _tier(self, name: Expression, value: Expression) -> None:
         """A ladder compared with a text that is none of its tiers can only be a slip."""
