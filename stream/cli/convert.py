@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import click
 import msgspec
 
-from stream.cli.options import stderr, writing
+from stream.cli.options import keep_apart, stderr, writing
 from stream.cli.tables import counted
 from stream.errors import RecordError
 from stream.ingest import Ingest, load_mapping
@@ -32,6 +32,7 @@ def convert(log: str, mapping: str, out: str, dead_letters: str | None, limit: i
     Example:
       segstream convert orders.csv --mapping orders.yaml --limit 10
     """
+    keep_apart((log, mapping), out, dead_letters)
     compiled = load_mapping(mapping)
     ingest, hints = Ingest(compiled), Hints(compiled)
     records = events = silent = 0

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import click
 
-from stream.cli.options import INSTANT, config_option, read_settings, stderr, writing
+from stream.cli.options import INSTANT, config_option, keep_apart, read_settings, stderr, writing
 from stream.cli.tables import counted
 from stream.errors import OperatorError, RecordError
 from stream.ingest import DeadLetter, Ingest, load_mapping
@@ -59,6 +59,7 @@ def dead_letters(
     """
     letters: Iterable[DeadLetter]
     passed: Callable[[], int] = int
+    keep_apart((*files, mapping, config_file), out)
     if files:
         if start is not None or stop is not None or again:
             raise click.UsageError("--from, --to and --again are about the topic: leave FILE out")

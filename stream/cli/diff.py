@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from stream.cli.options import load_definitions, read_settings, segments_option, stderr, writing
+from stream.cli.options import keep_apart, load_definitions, read_settings, segments_option, stderr, writing
 from stream.cli.progress import reading_progress
 from stream.cli.replaying import log_options, make_job, period_of
 from stream.definitions import Definitions
@@ -97,6 +97,7 @@ def _diff(
     options: dict[str, Any],
 ) -> bool:
     settings = read_settings(config_file) if config_file else None
+    keep_apart((*files, *segments, *against, options["mapping"], config_file), report, json_file)
     if report:
         check_matplotlib()
     with ExitStack() as stack:

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from stream.cli.options import INSTANT, config_option, read_settings, stderr, writing
+from stream.cli.options import INSTANT, config_option, keep_apart, read_settings, stderr, writing
 from stream.cli.progress import counting_progress, reading_progress
 from stream.cli.tables import counted
 from stream.ingest import DeadLetter, load_mapping
@@ -152,6 +152,7 @@ def produce(
     """
     from stream.runtime.kafka.produce import produce as produce_log
 
+    keep_apart((log, mapping, config_file), dead_letters)
     settings = read_settings(config_file)
     topic = topic or settings.topics.events
     compiled = load_mapping(mapping) if mapping else None

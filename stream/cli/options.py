@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -79,6 +79,19 @@ def read_settings(config_file: str | None) -> Settings:
 def load_definitions(names: Sequence[str]) -> Definitions:
     """Definitions from files and packs."""
     return load([locate(name) for name in names])
+
+
+def keep_apart(reads: Iterable[str | None], *writes: str | None) -> None:
+    """UsageError if a file to be written is read as well, or written twice: opening it would empty it."""
+    taken = {Path(path.partition("?")[0]).resolve() for path in reads if path is not None}
+    for path in writes:
+        if path is None or path == "-":
+            continue
+        file = Path(path).resolve()
+        if file in taken:
+            raise click.UsageError(f"{path} is named twice: what is written there needs a file of its own")
+        if file.is_file() or not file.exists():  # devices take what comes
+            taken.add(file)
 
 
 @contextmanager

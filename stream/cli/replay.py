@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from stream.cli.options import load_definitions, read_settings, segments_option, stderr, writing
+from stream.cli.options import keep_apart, load_definitions, read_settings, segments_option, stderr, writing
 from stream.cli.progress import reading_progress
 from stream.cli.replaying import log_options, make_job, period_of
 from stream.cli.tables import changes_table, counted
@@ -73,6 +73,7 @@ def replay(
         raise click.UsageError(
             f"with --state a process has whole partitions: --workers {workers} needs --partitions {workers} or more"
         )
+    keep_apart((*logs, *names, options["mapping"], config_file), out, dead_letters, members, stats, report)
     if report:
         check_matplotlib()
     definitions = load_definitions(names)

@@ -76,3 +76,38 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 def test_the_version_is_told() -> None:
     result = CliRunner().invoke(main, ["--version"])
     assert result.output == f"segstream, version {version('segstream')} (engine: {describe_engine()})\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "replay {log} --segments {definitions} --out {log}",
+        "replay {log} --segments {definitions}?a=1 --out changes.jsonl --members {definitions}",
+        "replay {log} --segments pack:retail --out {new} --stats {folder}/./new",
+        "replay {log} --segments pack:retail --config {definitions} --dead-letters {definitions}",
+        "convert {log} --mapping otto --out {log}",
+        "convert {log} --mapping {definitions} --dead-letters {definitions}",
+        "diff {log} --segments pack:retail --against {definitions} --json {definitions}",
+        "dead-letters {log} --resubmit --out {log}",
+        "produce {log} --dead-letters {log}",
+    ],
+)
+def test_what_is_read_is_never_overwritten(words: str, tmp_path: Path) -> None:
+    log, definitions = tmp_path / "log.jsonl", tmp_path / "definitions.yaml"
+    log.write_text('{"type":"a","time":"2026-11-21T09:00:00Z","user_id":"u"}\n', encoding="utf-8")
+    definitions.write_text("app: shop\n", encoding="utf-8")
+    (tmp_path / "again.jsonl").symlink_to(log)
+    names = {"definitions": definitions, "new": tmp_path / "new", "folder": tmp_path}
+    for read in (log, tmp_path / "again.jsonl"):
+        was = [file.read_bytes() for file in (log, definitions)]
+        first, _, rest = words.partition("{log}")
+        result = CliRunner().invoke(main, (first + str(read) + rest.format(log=log, **names)).split())
+        assert (result.exit_code, "is named twice" in result.stderr) == (2, True), result.output
+        assert [file.read_bytes() for file in (log, definitions)] == was
+
+
+def test_devices_may_take_several_outputs(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"type":"a","time":"2026-11-21T09:00:00Z","user_id":"u"}\n', encoding="utf-8")
+    words = ["replay", str(log), "--segments", "pack:retail", "--out", "/dev/null", "--stats", "/dev/null"]
+    assert CliRunner().invoke(main, words).exit_code == 0
