@@ -156,7 +156,7 @@ def test_a_folder_with_anything_else_is_no_state(log: Path, segments: Path, tmp_
     ("arguments", "code", "told"),
     [
         ([], 2, "--segments"),
-        (["--segments", "pack:none"], 3, "pack"),
+        (["--segments", "pack:none"], 1, "pack"),
         (["--segments", "pack:retail", "--mapping", "nothing"], 1, "no such mapping"),
         (["--segments", "pack:retail", "--until", "soon"], 2, "RFC 3339"),
         (["--segments", "pack:retail", "--lateness", "5"], 2, "not a duration"),
