@@ -1,13 +1,13 @@
 """A changelog that a worker would have written, restored without a local store and with one.
 
-    python benchmarks/restore_changelog.py BROKERS TOPIC PARTITIONS RECORDS FOLDER
+    python benchmarks/restore_changelog.py BROKERS TOPIC PARTITIONS USERS UPDATES EVENTS FOLDER
 
-Writes RECORDS profiles with a timer each, every one of another user, in steps of 2,000, into the new changelog TOPIC.
-Restores all its partitions at once and opens the engine on them, as a worker does before it reads its first event;
-writes a tenth more, and restores what the local stores in FOLDER lack.
+Writes UPDATES times the profiles of USERS users, in steps of 2,000, into the new changelog TOPIC; each has a timer and
+remembers EVENTS events. Restores all its partitions at once and opens the engine on them, as a worker does before it
+reads its first event; writes a tenth more, and restores what the local stores in FOLDER lack.
 
-Prints one JSON object: records read, seconds of wall clock and of CPU (RocksDB's threads included), timers, for `cold`
-and `warm`.
+Prints one JSON object: records read, seconds of wall clock and of CPU (RocksDB's threads included), timers, bytes of a
+profile, for `cold` and `warm`.
 """
 
 from __future__ import annotations
@@ -40,20 +40,27 @@ MINUTE_MS = 60_000
 class Carts:
     """Profiles of people with something in their cart, of whom each comes up in a different minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: int) -> None:
+        """`events`: how many each of them remembers."""
         definitions = Path(__file__).with_name("live.yaml")
         plan = compile_plan(load([definitions]))
         store = MemoryStore()
         runtime = EmbeddedRuntime(plan, store=lambda partition: store)
-        event = {
-            "id": "c-0000000",
-            "type": "product_added",
-            "time": 1_760_000_000_000,
-            "user_id": "million-0000000",
-        }
-        runtime.feed(0, Ingest().read_batch([(json.dumps(event).encode(), 0, None)])[0])
+        lines = [
+            json.dumps(
+                {
+                    "id": f"c-{number:07d}",
+                    "type": "product_added",
+                    "time": 1_760_000_000_000 + number,
+                    "user_id": "million-0000000",
+                }
+            ).encode()
+            for number in range(events)
+        ]
+        runtime.feed(0, Ingest().read_batch([(line, 0, None) for line in lines])[0])
         ((_, self._raw),) = store.scan()
         self._due = int.from_bytes(self._raw[5:13], "big")
+        self.size = len(self._raw)
         self.engine = Engine(plan)
         self.marker = self.engine.open(MemoryStore()).marker()
 
@@ -100,14 +107,15 @@ async def restore(
         "seconds": time.perf_counter() - wall,
         "cpu": time.process_time() - cpu,
         "timers": timers,
+        "bytes": carts.size,
     }
     return restored, figures
 
 
 async def run(
-    brokers: str, topic: str, partitions: int, records: int, folder: Path
+    brokers: str, topic: str, partitions: int, users: int, updates: int, events: int, folder: Path
 ) -> dict[str, dict[str, float]]:
-    carts = Carts()
+    carts = Carts(events)
     create(brokers, topic, partitions)
     producer = AIOKafkaProducer(
         bootstrap_servers=brokers, enable_idempotence=True, max_batch_size=MAX_BATCH_BYTES
@@ -118,16 +126,17 @@ async def run(
         for partition in range(partitions):
             changelog = await Changelog.claim(producer, topic, partition, log=None, epoch=0, end=0, seq=0)
             assert changelog is not None
-            numbers = list(range(partition, records, partitions))
-            Random(partition).shuffle(numbers)
-            await write(changelog, carts, numbers, partitions)
+            numbers = list(range(partition, users, partitions))
+            for update in range(updates):
+                Random(partition + update).shuffle(numbers)
+                await write(changelog, carts, numbers, partitions)
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 50, 100)  # as the worker does
         restored, cold = await restore(brokers, topic, partitions, folder, carts, producer)
         for each in restored:
             await write(
-                each.changelog, carts, list(range(each.partition, records // 10, partitions)), partitions
+                each.changelog, carts, list(range(each.partition, users // 10, partitions)), partitions
             )
             each.store.close()
         restored.clear()
@@ -140,8 +149,9 @@ async def run(
 
 
 def main() -> None:
-    brokers, topic, partitions, records, folder = sys.argv[1:]
-    print(json.dumps(asyncio.run(run(brokers, topic, int(partitions), int(records), Path(folder)))))
+    brokers, topic, *numbers, folder = sys.argv[1:]
+    partitions, users, updates, events = map(int, numbers)
+    print(json.dumps(asyncio.run(run(brokers, topic, partitions, users, updates, events, Path(folder)))))
 
 
 if __name__ == "__main__":
