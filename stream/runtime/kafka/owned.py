@@ -44,7 +44,7 @@ class Draft:
     fired: list[int] = field(default_factory=list)
     """Those that fired where changes came of it, for the delay."""
     begun: float = 0.0
-    """When its first step was added, by the monotonic clock (the event loop's)."""
+    """When its first step was added, by the monotonic clock."""
     size: int = 0
     """About how many bytes its RecordBatch takes."""
 

@@ -212,7 +212,8 @@ class Rounds:
         if draft.is_urgent or draft.size >= self._full:
             self._ready.set()
         elif self._alarm is None:
-            self._alarm = asyncio.get_running_loop().call_at(draft.begun + _HOLD_SECONDS, self._ring)
+            left = draft.begun + _HOLD_SECONDS - time.monotonic()
+            self._alarm = asyncio.get_running_loop().call_later(max(0.0, left), self._ring)
 
     def _ring(self) -> None:
         self._alarm = None
@@ -368,7 +369,7 @@ class Rounds:
 
     def _take_drafts(self) -> list[tuple[Owned, Draft]]:
         """Those that go with this round: all, if nothing more comes."""
-        latest = asyncio.get_running_loop().time() - _HOLD_SECONDS / 2
+        latest = time.monotonic() - _HOLD_SECONDS / 2
         return [
             (owned, owned.take_draft())
             for owned in self._owned.values()
