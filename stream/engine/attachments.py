@@ -31,13 +31,13 @@ def lines_of(event: Event) -> list[list[Any]]:
                 of: dict[str, Any] = item
                 product = key_text(of.get("product_id"))
                 if product is not None:
-                    details = (of.get("name"), of.get("category"), of.get("brand"))
-                    lines.append(_line(product, of.get("quantity"), of.get("price"), *details))
+                    name, category, brand = of.get("name"), of.get("category"), of.get("brand")
+                    lines.append(_line(product, of.get("quantity"), of.get("price"), name, category, brand))
         return lines
     product = key_text(_read_product(event))
     if product is not None:
-        own = (_read_name(event), _read_category(event), _read_brand(event))
-        lines.append(_line(product, _read_quantity(event), _read_price(event), *own))
+        name, category, brand = _read_name(event), _read_category(event), _read_brand(event)
+        lines.append(_line(product, _read_quantity(event), _read_price(event), name, category, brand))
     return lines
 
 
@@ -96,27 +96,29 @@ class Attachment:
         start = -FOREVER if self._since is None else last_time(self._since.state(profile, None))
         merged: dict[str, Line] = {}
         for collected in self._collect.since(profile, start)[::-1]:
-            for product, quantity, price, name, category, brand in collected[1]:
+            kept: list[list[Any]] = collected[1]
+            for one in kept:
+                product: str = one[0]
                 line = merged.get(product)
                 if line is None:
                     merged[product] = Line(
                         product_id=product,
-                        name=name,
-                        category=category,
-                        brand=brand,
-                        price=price,
-                        quantity=quantity,
+                        name=one[3],
+                        category=one[4],
+                        brand=one[5],
+                        price=one[2],
+                        quantity=one[1],
                     )
                     continue
-                line.quantity += quantity
+                line.quantity += one[1]
                 if line.price is None:
-                    line.price = price
+                    line.price = one[2]
                 if line.name is None:
-                    line.name = name
+                    line.name = one[3]
                 if line.category is None:
-                    line.category = category
+                    line.category = one[4]
                 if line.brand is None:
-                    line.brand = brand
+                    line.brand = one[5]
         if self._remove is not None:
             for removal in self._remove.since(profile, start):
                 for removed in removal[1]:
