@@ -10,7 +10,8 @@ It is meant to be the best honest form of the usual program, not a straw man:
 * Faust's settings that matter for throughput are raised above their defaults (`stream_buffer_maxsize`,
   `broker_max_poll_records`, `consumer_max_fetch_size`, `producer_linger`), and changes are sent with `send_soon`, which
   does not wait for each acknowledgement;
-* `stream_wait_empty` and the web server are off, logging is at warnings;
+* it runs on uvloop, as our worker does (`faust -L uvloop`); `stream_wait_empty` and the web server are off, logging is
+  at warnings;
 * deadlines wait in a heap in memory, rebuilt from the table after a restart: scanning the table for them every second,
   as the usual recipe does, would make it slower.
 

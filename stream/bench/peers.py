@@ -239,7 +239,7 @@ def _python(folder: Path) -> str:
 
 def _stock_faust(folder: Path) -> list[str]:
     program = beside_us("peers/stock_faust.py")
-    return [sys.executable, str(program), "worker", "--loglevel", "warn", "--without-web"]
+    return [sys.executable, str(program), "-L", "uvloop", "worker", "--loglevel", "warn", "--without-web"]
 
 
 def _quix(folder: Path) -> list[str]:
