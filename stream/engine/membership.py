@@ -58,6 +58,7 @@ class SegmentRule(Rule):
         "_renew_bits",
         "_splits",
         "_start_bits",
+        "_starts",
         "_ttl",
         "_user_bits",
         "_when",
@@ -85,6 +86,7 @@ class SegmentRule(Rule):
         keys_of: KeysOf | None,
         splits: tuple[Summary, ...],
         start_bits: int,
+        starts: tuple[tuple[Summary, Anchor | None], ...],
         user_bits: int,
         reads_traits: bool,
         refers: bool,
@@ -108,6 +110,8 @@ class SegmentRule(Rule):
         """Summaries that hold the keys of the instances."""
         self._start_bits = start_bits
         """Bits of the selectors whose events begin the instance of a key."""
+        self._starts = starts
+        """Summaries that know of keys that began already; of a sequence, those that give it an anchor."""
         self._user_bits = user_bits
         """Bits of the selectors whose events concern the instances of all keys."""
         self._reads_traits = reads_traits
@@ -199,6 +203,8 @@ class SegmentRule(Rule):
         state = profile.state(self.index)
         instances: dict[str, Any] = {} if state is None or state[HELD] is None else state[HELD]
         own = self._own_keys(profile, occasion, instances)
+        if occasion.cause == "definition_change" and (not instances or self.index in occasion.redefined):
+            self._begin_kept(profile, instant, instances)
         if not instances:
             return False
         if state is None or state[HELD] is None:
@@ -244,6 +250,13 @@ class SegmentRule(Rule):
                 instances[key] = None
                 own.append(key)
         return own
+
+    def _begin_kept(self, profile: Profile, instant: int, instances: dict[str, Any]) -> None:
+        """Makes instances of the keys whose events were seen before the segment was there, or was what it is now."""
+        for summary, anchor in self._starts:
+            for key in summary.keys(profile):
+                if key not in instances and (anchor is None or anchor(profile, instant, key) is not None):
+                    instances[key] = None
 
     def _asked(
         self, instances: dict[str, Any], own: list[str], instant: int, occasion: Occasion, is_due: bool

@@ -46,6 +46,8 @@ class RuleCompiler:
         self._anchors: dict[int, Anchor] = {}
         self._user_bits = 0
         self._splits: list[Summary] = []
+        self._starts: list[tuple[Summary, Anchor | None]] = []
+        self._is_below_not = False
         self.refers_to: set[int] = set()
         """Rules that the owner asks for."""
         self.touched_by: set[int] = set()
@@ -75,6 +77,7 @@ class RuleCompiler:
                 self._index, owner.name, hash_, owner.version, policy, attachments, tiers, owner.demote_after
             )
         when = self.condition(owner.when)
+        starts = tuple(self._starts)
         exit_ = None if owner.exit is None else self.condition(owner.exit, in_exit=True)
         rule = SegmentRule(
             self._index,
@@ -96,6 +99,7 @@ class RuleCompiler:
             splits=tuple(self._splits),
             start_bits=self._mask(positive_selectors(owner.when, steps=True))
             | self._feature_bits(owner.when),
+            starts=starts,
             user_bits=self._user_bits,
             reads_traits=self.reads_traits,
             refers=bool(self.refers_to),
@@ -155,6 +159,11 @@ class RuleCompiler:
         if self._for_each is not None and summary.is_split and summary not in self._splits:
             self._splits.append(summary)
 
+    def _begins(self, summary: Summary, anchor: Anchor | None = None) -> None:
+        """Notes that a summary knows keys of which an event was seen that begins an instance."""
+        if self._for_each is not None and summary.is_split and not self._is_below_not:
+            self._starts.append((summary, anchor))
+
     # --- conditions --------------------------------------------------------------------------------------------------
 
     def condition(self, condition: model.Condition, in_exit: bool = False) -> Condition:
@@ -167,7 +176,10 @@ class RuleCompiler:
                     return conditions.AtLeast(n, parts)
                 return conditions.All(parts) if form == "all" else conditions.Either(parts)
             case model.Not(operand=operand):
-                return conditions.Not(self.condition(operand, in_exit))
+                outside, self._is_below_not = self._is_below_not, True
+                negated = conditions.Not(self.condition(operand, in_exit))
+                self._is_below_not = outside
+                return negated
             case model.Do():
                 return self._after_entry(condition) if in_exit else self._do(condition)
             case model.Sequence():
@@ -181,6 +193,7 @@ class RuleCompiler:
         recents = tuple(features.recent(reference, by) for reference in do.selectors)
         for summary in summaries:
             self._keyed(summary)
+            self._begins(summary)
         last = "" if do.last is None else f" in the last {format_duration(do.last)}"
         node = conditions.Do(summaries, recents, do.last, name_list(do.selectors) + last)
         node.own = by is not None
@@ -223,7 +236,9 @@ class RuleCompiler:
         feeds = [*((ref, 0) for ref in first.selectors), *((ref, 1) for ref in closing.selectors)]
         summary = features.share(form, PairSummary, feeds, by)
         self._keyed(summary)
-        return PairSequence(summary, closing.span, text, per_key)
+        node = PairSequence(summary, closing.span, text, per_key)
+        self._begins(summary, node.anchor)
+        return node
 
     def _steps(self, sequence: model.Sequence, by: str | None, per_key: bool, text: str) -> Sequence:
         features = self._features
@@ -248,7 +263,9 @@ class RuleCompiler:
         feeds = [(reference, role) for role, references in enumerate(roles) for reference in references]
         summary = features.share(form, lambda: StepsSummary(len(roles)), feeds, by)
         self._keyed(summary)
-        return StepSequence(summary, tuple(thens), closing, span, sequence.restart, text, per_key)
+        node = StepSequence(summary, tuple(thens), closing, span, sequence.restart, text, per_key)
+        self._begins(summary, node.anchor)
+        return node
 
     # --- expressions -------------------------------------------------------------------------------------------------
 
@@ -450,6 +467,8 @@ class RuleCompiler:
         summary = value.split()
         if summary is not None:
             self._keyed(summary)
+            if summary.is_split and feature.by == self._for_each and self._for_each is not None:
+                self._starts.append((summary, None))
         return value
 
 

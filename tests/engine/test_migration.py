@@ -231,6 +231,52 @@ def test_a_key_that_waits_for_its_own_events_is_asked_again_when_the_definitions
     assert instances(shop)["z"] is False, "events of other keys only make its share smaller"
 
 
+@pytest.mark.parametrize(
+    ("when", "entered"),
+    [
+        ('"looks >= 1"', "xy"),
+        ("{do: view}", "xy"),
+        ('{not: "looks >= 2"}', "xy"),
+        ("{all: [{do: view}, {not: {do: buy}}]}", "y"),
+        ("{seq: [{do: view}, {not: buy, for: 30m}]}", "y"),
+        ("{seq: [{do: view}, {then: buy, within: 1h}]}", "x"),
+        ('{any: ["looks >= 5", {not: {do: buy}}]}', "y"),
+    ],
+)
+def test_a_segment_per_key_that_is_new_begins_with_the_keys_that_were_seen(when: str, entered: str) -> None:
+    """`z` was only bought: no event of it begins an instance, though `not buy` is kept of it, too."""
+    keyed = """
+features:
+  looks: {count: view, by: product_id}
+segments:
+"""
+    known = """
+  a: {for_each: product_id, when: {all: ["looks >= 5", {do: view}, {not: {do: buy}}]}}
+  b: {for_each: product_id, when: {all: ["looks >= 5", {seq: [{do: view}, {not: buy, for: 30m}]}]}}
+  c: {for_each: product_id, when: {all: ["looks >= 5", {seq: [{do: view}, {then: buy, within: 1h}]}]}}
+"""
+    events = BASE.partition("features:")[0]
+    new = f"  new: {{for_each: product_id, when: {when}}}\n"
+    shop = Shop(events + keyed + known)
+    for at, type_, key in (
+        (0, "product_viewed", "x"),
+        (1, "product_viewed", "y"),
+        (2, "order_completed", "x"),
+    ):
+        assert shop.send(at, type_, props={"product_id": key}) == []
+    shop.send(3, "order_completed", props={"product_id": "z"})
+    shop.send(HOUR, "clock_advanced", user="")
+    shop.start(events + keyed + known + new)
+    entries = [(change["segment"]["key"], change["type"], change["instance"]) for change in shop.slices()]
+    assert entries == [("new", "entered", key) for key in entered]
+    assert {tuple(change["policy"]["suppressed_by"]) for change in shop.changes} == {("backfill",)}
+
+    shop.start(events + keyed + known)
+    assert [change["type"] for change in shop.slices()] == ["exited"] * len(entered)
+    shop.start(events + keyed + known + new)
+    assert [change["instance"] for change in shop.slices()] == list(entered)
+
+
 def test_a_key_waits_for_its_own_events_only_where_the_count_is_by_the_same_field() -> None:
     shop = Shop(LOOKED.replace("looks: {count: view, by: category}", "looks: {count: view}"))
     shop.send(0, "product_viewed", props={"category": "x"})
