@@ -12,7 +12,7 @@ it yet is NaN, which every comparison answers with no.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, Final
@@ -286,6 +286,6 @@ class Metrics:
         self.disk_free.set(usage.free)
         self.disk_size.set(usage.total)
 
-    def exposition(self) -> bytes:
-        """The text that Prometheus scrapes."""
-        return generate_latest(self.registry)
+    def exposition(self, names: Collection[str] = ()) -> bytes:
+        """The text that Prometheus scrapes; of the metrics called `names` alone, where some are named."""
+        return generate_latest(self.registry.restricted_registry(names) if names else self.registry)

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -219,10 +220,11 @@ def _settled(changes: int, progress: Progress) -> int:
     return changes
 
 
-def exposition(port: int) -> str:
-    """The metrics of our worker; OSError while it cannot tell them."""
+def exposition(port: int, *names: str) -> str:
+    """These metrics of our worker; OSError while it cannot tell them."""
+    query = urllib.parse.urlencode([("name[]", name) for name in names])
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics?{query}", timeout=5) as response:
             text: str = response.read().decode()
     except urllib.error.URLError as error:
         raise ConnectionError(str(error)) from error
@@ -230,11 +232,13 @@ def exposition(port: int) -> str:
 
 
 def scrape(port: int) -> Progress:
-    """What our worker's metrics say of its progress."""
+    """What our worker's metrics say of its progress. Only those are asked for: ten times a second, all of them would be
+    a tenth of what it is measured for."""
+    events, changes = "segstream_events_consumed_total", "segstream_changes_total"
 
     def told() -> tuple[int, int]:
-        text = exposition(port)
-        return total(text, "segstream_events_consumed_total"), total(text, "segstream_changes_total")
+        text = exposition(port, events, changes)
+        return total(text, events), total(text, changes)
 
     return told
 

@@ -124,7 +124,8 @@ def measure_million(
 
     def pending() -> Mapping[str, float]:
         time.sleep(1.5)  # gauges are set once a second
-        return {"timers pending": total(exposition(port), "segstream_timers_pending")}
+        name = "segstream_timers_pending"
+        return {"timers pending": total(exposition(port, name), name)}
 
     sample = measure(worker(config), dict(os.environ), backlog, name, scrape(port), after=pending)
     yield Measurement(

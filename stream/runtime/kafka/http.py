@@ -2,7 +2,7 @@
 
     /live      200 while it makes sense to leave the process alone
     /ready     200 while it serves all of its partitions; what it is doing otherwise
-    /metrics   for Prometheus
+    /metrics   for Prometheus; ?name[]=METRIC, once or more: that alone
     /profile   ?user=ID: the user's state as the store has it, for `segstream explain --url`
 
 Probes carry no secrets, so the first two are answered to everybody; whatever else there is, also what is not there,
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from faust.web import Request, Response, View
 
-from stream.metrics import CONTENT_TYPE
+from stream.metrics import CONTENT_TYPE, Metrics
 from stream.runtime.kafka.changelog import Anchor, decode
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 _OPEN = frozenset({"/live", "/ready"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def exposed(metrics: Metrics, request: Request) -> bytes:
+    """What `/metrics` answers. All of it takes milliseconds to write: who looks often names what they look at."""
+    return metrics.exposition(request.query.getall("name[]", []))
 
 
 def guard(token: str) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
@@ -56,7 +61,7 @@ def serve(app: App) -> None:
     @app.page("/metrics")
     async def metrics(self: View, request: Request) -> Response:
         worker.metrics.ready.set(int(worker.ready))
-        return self.bytes(worker.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+        return self.bytes(exposed(worker.metrics, request), headers={"Content-Type": CONTENT_TYPE})
 
     @app.page("/live")
     async def live(self: View, request: Request) -> Response:

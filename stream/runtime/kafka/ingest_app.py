@@ -17,6 +17,7 @@ from stream.config import Settings
 from stream.errors import ConfigError, SegstreamError
 from stream.metrics import CONTENT_TYPE, Metrics
 from stream.runtime.kafka.faust_app import App, add_sources, bare_app, execute, spare_the_collector
+from stream.runtime.kafka.http import exposed
 from stream.runtime.kafka.journal import quiet_libraries
 from stream.runtime.kafka.sources import SourceStage
 
@@ -74,7 +75,7 @@ def create_ingest_app(settings: Settings) -> IngestApp:
 def _serve(app: IngestApp, stage: SourceStage, metrics: Metrics) -> None:
     @app.page("/metrics")
     async def exposition(self: View, request: Request) -> Response:
-        return self.bytes(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+        return self.bytes(exposed(metrics, request), headers={"Content-Type": CONTENT_TYPE})
 
     @app.page("/live")
     async def live(self: View, request: Request) -> Response:
