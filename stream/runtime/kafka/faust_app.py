@@ -1,8 +1,8 @@
 """The Faust application around a worker, whatever engine it runs.
 
-What each fetch brought of the events topic goes to the worker; its agent is there so that Faust subscribes. Agents are
-supervised by crashing: a restarted agent would go on behind the message that failed. Whatever goes wrong ends the
-process; what is true then stands in the changelog, and the next start goes on from there.
+One agent on the events topic hands what each fetch brought to the worker. Agents are supervised by crashing: a
+restarted agent would go on behind the message that failed. Whatever goes wrong ends the process; what is true then
+stands in the changelog, and the next start goes on from there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from stream.runtime.kafka.connection import aiokafka_options, group_options
 from stream.runtime.kafka.http import guard, serve
 from stream.runtime.kafka.journal import quiet_libraries, set_up_logging
 from stream.runtime.kafka.sources import SourceStage
-from stream.runtime.kafka.transport import BUFFERED_LOADS, BatchSchema, BatchTransport, Load
+from stream.runtime.kafka.transport import BUFFERED_LOADS, BatchSchema, BatchTransport
 from stream.runtime.kafka.waypoints import Passing, nobody
 from stream.runtime.kafka.worker import Worker
 
@@ -211,17 +211,12 @@ def assemble(
 
     topic = app.topic(topic_name, schema=BatchSchema(), internal=False, allow_empty=True)
 
-    async def take(load: Load) -> None:
-        for each in load:
-            await worker.offer(each, each.tp.partition, each.batch)
-
-    app.transport.takers = {topic_name: take}
-
     @app.agent(topic, name="segstream", concurrency=1)
-    async def subscribe(stream: Any) -> None:
-        """For its sake Faust subscribes to the topic; what comes is taken before it gets here."""
+    async def take(stream: Any) -> None:
         async for load in stream.noack():
-            raise AssertionError(f"nobody took what came of {topic_name}: {load}")
+            for each in load:
+                await worker.offer(each, each.tp.partition, each.batch)
+            load.taken = True
 
     @app.on_rebalance_complete.connect
     async def assigned(sender: Any, **_: Any) -> None:

@@ -1,6 +1,4 @@
-"""Batches through Faust: a load is all that a fetch brought of a topic, a batch for each partition.
-
-The worker takes the loads of its topic as they come; a source topic's go to an agent, as one Faust message each.
+"""Batches through Faust: one Faust message carries all that a fetch brought of a topic, a batch for each partition.
 
 Faust stays what it is good at: membership of the consumer group, agents, lifecycle, web server. What it does per
 message (an asyncio hop chain, an event) is done per fetch here, which is the difference between 5 thousand and several
@@ -13,7 +11,7 @@ worker.
 
 Overridden parts of faust.transport.drivers.aiokafka (0.15.3):
 
-    _drain_messages        one load per topic and fetch
+    _drain_messages        one message per topic and fetch
     _filter_tps_with_pending_acks, _new_offset
                            the longest acknowledged prefix of the batches in flight: O(1), indifferent to gaps
     perform_seek           to `positions`, not to the committed offsets
@@ -69,7 +67,7 @@ class Delivery:
 
 
 class Load(list[Delivery]):
-    """What a fetch brought of a topic."""
+    """What a fetch brought of a topic: the value of a Faust message."""
 
     taken = False
     """Who it is for has room for the next one."""
@@ -246,10 +244,6 @@ class BatchConsumer(driver.Consumer):
 
     async def _deliver(self, load: Load, generation: int) -> None:
         last = load[-1]
-        take = self.transport.takers.get(last.tp.topic)
-        if take is not None:
-            await take(load)
-            return
         tp, offset = last.tp, last.batch.next_offset - 1
         message = ConsumerMessage(
             tp.topic, tp.partition, offset, 0.0, 0, None, None, load, None, 0, 0, tp, generation_id=generation
@@ -276,7 +270,3 @@ class BatchTransport(driver.Transport):
     """Where each owned partition goes on."""
     before_revoke: Callable[[], Awaitable[None]]
     """Stops taking and finishes what is in flight."""
-    takers: Mapping[str, Callable[[Load], Awaitable[None]]] = {}
-    """Who takes a topic's loads in the place of its agent: returns when there is room for the next one, at the latest
-    when `before_revoke` was called. The way to an agent (a message, its channel's queue, a stream, an event) costs a
-    fifth of what a live fetch costs, and keeps every message until it is committed."""
