@@ -6,14 +6,16 @@ The encoding is MessagePack, so that the sizes are those of its parts:
     small number, true, none     1             key        16, for keys of 15
 
     one cell            4 + 2 instants, and what its shape adds: a sum, a range, the values and ids at both ends
-    a window            11, per event 8 and its value and id where the shape keeps them, and per pane a cell
+    a window            11 (2 where times are all of it), per event 8 and its value and id where the shape keeps them,
+                        and per pane a cell
     distinct, days      6, per value 18 (per day 12)
     half_life           7, per event 18, per pane 17
     evidence            1, per event 47, at most 3
     cart, not buy for   104
     longer sequence     1, per step 3 and 47 per event
     attached lines      3, per event 50 and 90 for a line
-    with `by`           all of it per key; what the same events feed shares 67 bytes for the key
+    with `by`           all of it per key; what the same events feed shares 22 bytes for the key (30 once others had to
+                        make room), and where there is no evidence, 48 for when it was last active
 
 Two figures are given: of a *typical* active user, with 10 events in everything that is remembered, of 5 keys; and the
 *most*, with every list, pane and table full. Traits come on top: what they hold, and 50 bytes for each.
@@ -24,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stream.engine.cells import DISTINCT, ENDS, RANGES, SETS, SUMS, Shape
+from stream.engine.cells import DISTINCT, ENDS, RANGES, SETS, SUMS, TIMES, Shape
 from stream.engine.decisions import Rule
 from stream.engine.duplicates import CAPACITY, ENTRY
 from stream.engine.ladders import LadderRule
@@ -77,15 +79,19 @@ def summaries_cost(summaries: Iterable[Summary]) -> Cost:
     bundles = set()
     for summary in summaries:
         typical, most = _state(summary, EVENTS, full=False), _state(summary, EXACT, full=True)
-        bundle, entry = summary.bundle, 0
+        bundle = summary.bundle
         if bundle.number not in bundles:
             bundles.add(bundle.number)
-            total += Cost(3, 3)
-            entry = _KEY + 1 + _WORD + _ID + _WORD  # key: [newest time, its id, covered from, …]
+            total += Cost(6, 6)
+            if bundle.keys_of is not None:
+                known = 4 + 1 + _KEY + 1  # in the index, and [key, covered from, …]
+                if not any(isinstance(member, RecentSummary) for member in bundle.members):
+                    known += 1 + _WORD + _ID
+                typical, most = typical + known, most + known + _WORD - 1
         if bundle.keys_of is None:
             total += Cost(typical, most)
         else:
-            total += Cost(min(KEYS, bundle.max_keys) * (entry + typical), bundle.max_keys * (entry + most))
+            total += Cost(min(KEYS, bundle.max_keys) * typical, bundle.max_keys * most)
     return total
 
 
@@ -134,7 +140,8 @@ def _state(summary: Summary, events: int, full: bool) -> int:
             panes = 0
             if full:
                 panes = _LONG_PANES if isinstance(summary.window, Suffix) else PANES + 1
-            return 11 + events * entry + panes * (_WORD + _cell(shape, DISTINCT + 1))
+            brackets = 2 if shape is TIMES and not full else 11
+            return brackets + events * entry + panes * (_WORD + _cell(shape, DISTINCT + 1))
         case NewestSummary():
             if not summary.is_sample:
                 return 6 + (_MAX_DAYS if full else events) * 12

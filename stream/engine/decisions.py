@@ -13,13 +13,15 @@ from stream.events import Event
 from stream.identifiers import change_id
 
 # State of a rule in a profile: [seq, entries, instants of actionable entries, what is held].
-# Held is a membership, or with `for_each` a table key → [membership, due]. Without a membership and armed, it is key →
-# None where nothing is due. Where nothing but events of the key itself can begin one sooner (`Condition.holds`) either,
-# it is key → due, or False if nothing is due.
+# Held is a membership, or with `for_each` [instances, waiting]. An instance is key → [membership, due]. Without a
+# membership and armed, it is key → None where nothing is due. Where nothing but events of the key itself can begin one
+# sooner (`Condition.holds`) either, it is key → due; and if nothing is due, the key is one of those waiting.
 SEQ: Final = 0
 ENTRIES: Final = 1
 ACTED: Final = 2
 HELD: Final = 3
+INSTANCES: Final = 0
+WAITING: Final = 1
 # A membership: None while there is none and the segment is armed.
 MEMBER: Final = 0
 SINCE: Final = 1
@@ -214,6 +216,26 @@ class Rule:
     def explain(self, profile: Profile, instant: int, key: str | None) -> list[Explanation]:
         """The conditions with everything that leads to their verdicts."""
         raise AssertionError("every rule defines this")
+
+
+# Most keys wait, and hardly any is asked for, so they are one text: each key with a mark behind it, and one before all.
+# A key that holds the mark itself is an instance like others, False.
+MARK: Final = "\0"
+
+
+def with_waiting(waiting: str, key: str) -> str:
+    """Those waiting and another, which is none of them."""
+    return f"{waiting or MARK}{key}{MARK}"
+
+
+def without_waiting(waiting: str, key: str) -> str:
+    """Those waiting but for one; all of them if it is none of them."""
+    return waiting.replace(f"{MARK}{key}{MARK}", MARK) if waiting else waiting
+
+
+def keys_held(held: list[Any] | None) -> list[str]:
+    """All keys of which something is held, in order."""
+    return [] if held is None else sorted({*held[INSTANCES], *filter(None, held[WAITING].split(MARK))})
 
 
 def held_of(instance: Any) -> list[Any] | None:

@@ -17,7 +17,18 @@ from msgspec import to_builtins
 from stream.changes import Change
 from stream.definitions.source import suggest
 from stream.engine.conditions import Explanation
-from stream.engine.decisions import ENTERED, ENTRIES, HELD, MEMBER, SINCE, Rule, due_of, held_of
+from stream.engine.decisions import (
+    ENTERED,
+    ENTRIES,
+    HELD,
+    INSTANCES,
+    MEMBER,
+    SINCE,
+    Rule,
+    due_of,
+    held_of,
+    keys_held,
+)
 from stream.engine.engine import Engine
 from stream.engine.ladders import BELOW, SPENT, LadderRule
 from stream.engine.membership import SegmentRule
@@ -175,7 +186,7 @@ class Explainer:
                 rule.name, rule.kind, key, instant, list(zip(("when", "exit"), said, strict=False))
             )
             if key is not None:
-                instance = (held or {}).get(key)
+                instance = None if held is None else held[INSTANCES].get(key)
                 held, due = held_of(instance), due_of(instance)
             one.armed = held is None
             if held is not None and held[MEMBER]:
@@ -210,7 +221,7 @@ def _instances(rule: Rule, profile: Profile, asked: str | None) -> list[str | No
     if asked is not None:
         return [asked]
     state = profile.state(rule.index)
-    return [] if state is None or state[HELD] is None else sorted(state[HELD])
+    return [] if state is None else [*keys_held(state[HELD])]
 
 
 # --- as JSON ---------------------------------------------------------------------------------------------------------

@@ -29,13 +29,19 @@ from stream.engine.decisions import (
     EVICTED,
     FACTS,
     HELD,
+    INSTANCES,
+    MARK,
     MEMBER,
     SINCE,
+    WAITING,
     Decision,
     Occasion,
     Rule,
     due_of,
     held_of,
+    keys_held,
+    with_waiting,
+    without_waiting,
 )
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.summaries import KeysOf, Summary
@@ -136,7 +142,7 @@ class SegmentRule(Rule):
         state = profile.state(self.index)
         if state is None or state[HELD] is None:
             return False
-        held = held_of(state[HELD].get(key))
+        held = held_of(state[HELD][INSTANCES].get(key))
         return held is not None and bool(held[MEMBER])
 
     def is_quiet(self, blank: Profile, instant: int) -> bool:
@@ -174,15 +180,21 @@ class SegmentRule(Rule):
             return []
         if self.keys_of is None:
             return [(None, state[HELD])] if state[HELD][MEMBER] else []
-        instances = [(key, held_of(instance)) for key, instance in state[HELD].items()]
+        instances = [(key, held_of(instance)) for key, instance in state[HELD][INSTANCES].items()]
         return [(key, held) for key, held in instances if held is not None and held[MEMBER]]
 
     def forget(self, profile: Profile, key: str) -> None:
         """The key made room for another: its instance waits to be dropped by the next evaluation."""
         state = profile.state(self.index)
-        if state is not None and state[HELD] is not None and key in state[HELD]:
-            state[HELD][key] = [held_of(state[HELD][key]), EVICTED]
-            profile.dues[self.index] = EVICTED
+        if state is None or state[HELD] is None:
+            return
+        instances, waiting = state[HELD]
+        others = without_waiting(waiting, key)
+        if others == waiting and key not in instances:
+            return
+        state[HELD][WAITING] = others
+        instances[key] = [held_of(instances.get(key)), EVICTED]
+        profile.dues[self.index] = EVICTED
 
     # --- the state machine -------------------------------------------------------------------------------------------
 
@@ -201,18 +213,23 @@ class SegmentRule(Rule):
         self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]
     ) -> bool:
         state = profile.state(self.index)
-        instances: dict[str, Any] = {} if state is None or state[HELD] is None else state[HELD]
-        own = self._own_keys(profile, occasion, instances)
-        if occasion.cause == "definition_change" and (not instances or self.index in occasion.redefined):
-            self._begin_kept(profile, instant, instances)
-        if not instances:
-            return False
-        if state is None or state[HELD] is None:
-            self.state(profile)[HELD] = instances
+        every: list[Any] = [{}, ""] if state is None or state[HELD] is None else state[HELD]
+        instances: dict[str, Any] = every[INSTANCES]
+        waiting: str = every[WAITING]
         least = earliest = profile.dues.get(self.index, FOREVER)
+        if occasion.cause == "definition_change":
+            if self.index in occasion.redefined or not (instances or waiting):
+                self._begin_kept(profile, instant, instances)
+            asked, waiting = keys_held(every), ""
+        else:
+            own, waiting = self._own_keys(profile, occasion, instances, waiting)
+            asked = self._asked(instances, own, instant, occasion, earliest <= instant)
+        if not asked:
+            return False
         changed = moved = False
-        for key in self._asked(instances, own, instant, occasion, earliest <= instant):
-            held, before = held_of(instances[key]), due_of(instances[key])
+        for key in asked:
+            instance = instances.get(key)
+            held, before = held_of(instance), due_of(instance)
             if before == EVICTED:
                 changed |= self._evict(profile, decisions, key, held)
                 del instances[key]
@@ -223,33 +240,47 @@ class SegmentRule(Rule):
                 instances[key] = [held, due]
             elif due < FOREVER:
                 instances[key] = due
+            elif not is_own:
+                instances[key] = None
+            elif MARK in key:
+                instances[key] = False
             else:
-                instances[key] = False if is_own else None
+                instances.pop(key, None)
+                waiting = with_waiting(waiting, key)
             changed |= one_changed
             if due < least:
                 least = due
             moved |= before == earliest < due
+        every[WAITING] = waiting
+        if state is None or state[HELD] is None:
+            self.state(profile)[HELD] = every
         if moved:
             least = min(map(due_of, instances.values()), default=FOREVER)
         if least != earliest:
             self.wake(profile, least)
         return changed
 
-    def _own_keys(self, profile: Profile, occasion: Occasion, instances: dict[str, Any]) -> list[str]:
-        """The keys of the event that have an instance, which is made for those that it begins."""
+    def _own_keys(
+        self, profile: Profile, occasion: Occasion, instances: dict[str, Any], waiting: str
+    ) -> tuple[list[str], str]:
+        """The keys of the event that have an instance, or get one now since it begins them; and who else is waiting."""
+        own: list[str] = []
         event = occasion.event
         if event is None or not occasion.matched:
-            return []
+            return own, waiting
         assert self.keys_of is not None
         begins = occasion.matched & self._start_bits
-        own = []
         for key in self.keys_of(event):
             if key in instances:
                 own.append(key)
-            elif begins and any(split.holds_key(profile, key) for split in self._splits):
-                instances[key] = None
+                continue
+            others = without_waiting(waiting, key)
+            if len(others) < len(waiting):
+                waiting = others
                 own.append(key)
-        return own
+            elif begins and any(split.holds_key(profile, key) for split in self._splits):
+                own.append(key)
+        return own, waiting
 
     def _begin_kept(self, profile: Profile, instant: int, instances: dict[str, Any]) -> None:
         """Makes instances of the keys whose events were seen before the segment was there, or was what it is now."""
@@ -262,20 +293,18 @@ class SegmentRule(Rule):
         self, instances: dict[str, Any], own: list[str], instant: int, occasion: Occasion, is_due: bool
     ) -> list[str]:
         """Keys of the instances that may be another now, in order: the event's own, those due, or more."""
-        if occasion.cause == "definition_change":
-            return sorted(instances)
         event = occasion.event
         everyone = self._refers or (
             event is not None
             and (bool(occasion.matched & self._user_bits) or (self._reads_traits and bool(event.traits)))
         )
-        if not everyone and not is_due:
-            return own if len(own) < 2 else sorted(own)
-        asked = []
-        for key, instance in instances.items():
-            concerned = everyone and (instance is None or isinstance(instance, list))
-            if concerned or due_of(instance) <= instant or key in own:
-                asked.append(key)
+        asked = own
+        if everyone or is_due:
+            asked = list(own)
+            for key, instance in instances.items():
+                concerned = everyone and (instance is None or isinstance(instance, list))
+                if (concerned or due_of(instance) <= instant) and key not in own:
+                    asked.append(key)
         return asked if len(asked) < 2 else sorted(asked)
 
     def _evict(self, profile: Profile, decisions: list[Decision], key: str, held: list[Any] | None) -> bool:

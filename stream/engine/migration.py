@@ -21,13 +21,25 @@ from typing import Any
 from stream.definitions.model import Actions
 from stream.durations import DAY
 from stream.engine.actions import Policy
-from stream.engine.decisions import ACTED, ENTRIES, FACTS, HELD, MEMBER, SEQ, Decision, Rule, held_of
-from stream.engine.profile import FOREVER, Profile, entry_of
-from stream.engine.summaries import COVERED, NEWEST, NEWEST_ID, STATES
+from stream.engine.decisions import (
+    ACTED,
+    ENTRIES,
+    FACTS,
+    HELD,
+    INSTANCES,
+    MEMBER,
+    SEQ,
+    Decision,
+    Rule,
+    held_of,
+)
+from stream.engine.profile import FOREVER, Profile
+from stream.engine.summaries import ACTIVITY, COVERED, EVIDENCE, put_recent
+from stream.engine.tables import KEY, Entry, Table
 from stream.identifiers import change_id
 
 Layout = list[list[Any]]
-"""[[is split, keys of its summaries] of bundles, [name, shape, hash] of rules], in the order of a profile's lists."""
+"""[[is split, keys of its summaries, their places] of bundles, [name, shape, hash] of rules], as a profile's lists."""
 KEPT = 7 * DAY
 
 
@@ -55,7 +67,7 @@ def rearrange(profile: Profile, old: Layout, new: Layout, change: int) -> None:
     summaries, rules = profile.retired if profile.retired is not None else ({}, {})
     instant = max(profile.clock, change)
     units = _split(profile, old[0])
-    wanted = {key for _, keys in new[0] for key in keys}
+    wanted = {key for _, keys, _ in new[0] for key in keys}
     kept = {key: entry for key, entry in summaries.items() if entry[0] + KEPT > instant}
     for key in wanted - units.keys():
         if key in kept:
@@ -89,15 +101,17 @@ def rearrange(profile: Profile, old: Layout, new: Layout, change: int) -> None:
 
 
 def _split(profile: Profile, bundles: list[Any]) -> dict[str, Any]:
-    """A profile's units taken apart: each summary's state, or table, by its key."""
+    """A profile's units taken apart: each summary's state by its key, of a table {name: [covered, activity, state]}."""
     parts: dict[str, Any] = {}
-    for unit, (is_split, keys) in enumerate(bundles):
+    for unit, (is_split, keys, places) in enumerate(bundles):
         if is_split:
             table = profile.table(unit)
             if table is not None:
-                entries = {name: entry_of(table, name) or [] for name in table}
-                for place, key in enumerate(keys, STATES):
-                    parts[key] = {name: [*entry[:STATES], entry[place]] for name, entry in entries.items()}
+                entries = table.all()
+                for key, place in zip(keys, places, strict=True):
+                    parts[key] = {
+                        entry[KEY]: [entry[COVERED], list(entry[ACTIVITY]), entry[place]] for entry in entries
+                    }
         else:
             states = profile.states_of(unit)
             if states is not None:
@@ -110,30 +124,43 @@ def _split(profile: Profile, bundles: list[Any]) -> dict[str, Any]:
 def _join(parts: dict[str, Any], bundles: list[Any]) -> dict[int, Any]:
     """The units of what `_split` took apart. What came back after a while may know other keys than its neighbours."""
     units: dict[int, Any] = {}
-    for unit, (is_split, keys) in enumerate(bundles):
+    for unit, (is_split, keys, places) in enumerate(bundles):
         found = [parts.get(key) for key in keys]
         if all(part is None for part in found):
             continue
-        if not is_split:
-            units[unit] = found
-        else:
-            table: dict[str, list[Any]] = {}
-            for place, part in enumerate(found, STATES):
-                for name, (newest, event_id, covered, state) in (part or {}).items():
-                    entry = table.setdefault(name, [newest, event_id, covered, *[None] * len(keys)])
-                    if (newest, event_id) > (entry[NEWEST], entry[NEWEST_ID]):
-                        entry[NEWEST], entry[NEWEST_ID] = newest, event_id
-                    entry[COVERED] = max(entry[COVERED], covered)
-                    entry[place] = state
-            units[unit] = table
+        units[unit] = _join_tables(found, places) if is_split else found
     return units
+
+
+def _join_tables(parts: list[Any], places: list[int]) -> Table:
+    """The table of a bundle from those of its summaries."""
+    most = EVIDENCE if ACTIVITY in places else 1
+    entries: dict[str, Entry] = {}
+    for part, place in zip(parts, places, strict=True):
+        for name, (covered, activity, state) in (part or {}).items():
+            entry = entries.get(name)
+            if entry is None:
+                entry = entries[name] = [name, covered, [], *[None] * (max(places) - ACTIVITY)]
+            if covered is not None and (entry[COVERED] is None or covered > entry[COVERED]):
+                entry[COVERED] = covered
+            recent = entry[ACTIVITY]
+            known = set(zip(recent[::2], recent[1::2], strict=True))
+            for event in zip(activity[::2], activity[1::2], strict=True):
+                if event not in known:
+                    put_recent(recent, *event, most)
+            if place != ACTIVITY:
+                entry[place] = state
+    table = Table()
+    for entry in entries.values():
+        table.add(entry)
+    return table
 
 
 def _drop_facts(state: list[Any], shape: str) -> None:
     """Events that were kept for the exit of the old definition mean nothing to the new one."""
     if state[HELD] is None or shape == "ladder":
         return
-    held = [state[HELD]] if shape == "segment" else map(held_of, state[HELD].values())
+    held = [state[HELD]] if shape == "segment" else map(held_of, state[HELD][INSTANCES].values())
     for one in held:
         if one is not None:
             one[FACTS] = None
@@ -169,5 +196,5 @@ def _open(state: list[Any], shape: str) -> list[tuple[str | None, str | None]]:
         return [] if held[0] is None else [(None, held[0])]
     if shape == "segment":
         return [(None, None)] if held[MEMBER] else []
-    instances = [(key, held_of(instance)) for key, instance in sorted(held.items())]
+    instances = [(key, held_of(instance)) for key, instance in sorted(held[INSTANCES].items())]
     return [(key, None) for key, one in instances if one is not None and one[MEMBER]]

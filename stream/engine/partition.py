@@ -201,7 +201,7 @@ class Partition:
         """From here on the plan's definitions hold: what they remember and the ones before did not starts now."""
         self.generation += 1
         self.change = self.watermark
-        known = {key for _, keys in before[0] for key in keys}
+        known = {key for _, keys, _ in before[0] for key in keys}
         self._covered = {key: start for key, start in self._covered.items() if key in known}
         self._covered.update((key, self.watermark + 1) for key in self._plan.keys if key not in known)
 

@@ -95,7 +95,11 @@ class Plan:
         self.hash = _hash_all(definitions)
         self.layout: Layout = [
             [
-                [bundle.keys_of is not None, [self.keys[one.slot] for one in bundle.members]]
+                [
+                    bundle.keys_of is not None,
+                    [self.keys[one.slot] for one in bundle.members],
+                    [one.place for one in bundle.members],
+                ]
                 for bundle in self.bundles
             ],
             [[rule.name, rule.shape, rule.hash] for rule in self.rules],

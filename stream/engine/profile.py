@@ -5,9 +5,9 @@
     bytes 5–12  the next due instant, big-endian, so that timers are rebuilt without decoding profiles
     then        one MessagePack array
 
-Everything in a profile is plain lists, dicts and scalars. An event concerns few of a user's summaries and segments, so
-each of these is decoded when it is first asked for, and so is each key of a table; what nobody asked for is written
-back as the bytes that it was.
+Everything in a profile is plain lists, dicts and scalars, but for tables (`stream.engine.tables`). An event concerns
+few of a user's summaries and segments, so each of these is decoded when it is first asked for, and so is each key of a
+table; what nobody asked for is written back as the bytes that it was.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 from librt.strings import read_i64_be
 
+from stream.engine.tables import Table
 from stream.errors import OperatorError
 
 FOREVER: Final = 2**61
@@ -28,9 +29,7 @@ HEADER: Final = 13
 _unpack_head = Struct(">x4sq").unpack_from
 
 Raw = msgspec.Raw
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
-_decode_table = msgspec.msgpack.Decoder(dict[str, Raw]).decode
+_decode: Final = msgspec.msgpack.Decoder().decode
 _decode_outline = msgspec.msgpack.Decoder(
     tuple[int, int, bytes, Raw, Raw, dict[int, Raw], dict[int, Raw], dict[int, int], Any]
 ).decode
@@ -129,9 +128,10 @@ class Profile:
     def states_of(self, unit: int) -> list[Any] | None:
         """The states of a unit that is not split by key, by place; None where nothing was added."""
         states = self.units.get(unit)
-        if type(states) is Raw:
-            states = self.units[unit] = _decode(states)
-        found: list[Any] | None = states
+        if states is None or isinstance(states, list):
+            return states
+        found: list[Any] = _decode(states)
+        self.units[unit] = found
         return found
 
     def part(self, unit: int, place: int) -> Any:
@@ -139,20 +139,25 @@ class Profile:
         states = self.states_of(unit)
         return None if states is None else states[place]
 
-    def table(self, unit: int) -> dict[str, Any] | None:
-        """A unit that is split by key, as `entry_of` reads it; None where nothing was added."""
-        table = self.units.get(unit)
-        if type(table) is Raw:
-            table = self.units[unit] = _decode_table(table)
-        found: dict[str, Any] | None = table
-        return found
+    def table(self, unit: int) -> Table | None:
+        """A unit that is split by key; None where nothing was added."""
+        found = self.units.get(unit)
+        if found is None:
+            return None
+        if isinstance(found, Table):
+            return found
+        packed: list[Any] = _decode(found)
+        table = Table(packed[0], packed[1])
+        self.units[unit] = table
+        return table
 
     def state(self, index: int) -> list[Any] | None:
         """State of a segment or ladder, None where nothing ever happened."""
         state = self.states.get(index)
-        if type(state) is Raw:
-            state = self.states[index] = _decode(state)
-        found: list[Any] | None = state
+        if state is None or isinstance(state, list):
+            return state
+        found: list[Any] = _decode(state)
+        self.states[index] = found
         return found
 
     def encode(self, stamp: bytes) -> bytes:
@@ -174,13 +179,13 @@ class Profile:
         return b"".join((_VERSION, stamp, self.due.to_bytes(8, "big", signed=True), body))
 
 
-def entry_of(table: dict[str, Any], key: str) -> list[Any] | None:
-    """What a table holds of a key."""
-    entry = table.get(key)
-    if type(entry) is Raw:
-        entry = table[key] = _decode(entry)
-    found: list[Any] | None = entry
-    return found
+def _pack(value: Any) -> Any:
+    if isinstance(value, Table):
+        return value.packed()
+    raise TypeError(f"a profile holds no {type(value).__name__}")
+
+
+_encode = msgspec.msgpack.Encoder(enc_hook=_pack).encode
 
 
 def blank_profile(user: str, covered: dict[int, int] | None = None) -> Profile:

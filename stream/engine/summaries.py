@@ -22,8 +22,9 @@ from librt.strings import read_i32_le
 from stream.changes import Evidence
 from stream.engine.cells import DISTINCT, LAST, MICRO, SUMS, TIMES, Cell, N, Shape, clip
 from stream.engine.packed import EMPTY, at_place, count, cut_before, first_from, pack, put_at
-from stream.engine.profile import FOREVER, Profile, entry_of
-from stream.engine.windows import EXACT, Window, insert
+from stream.engine.profile import FOREVER, Profile
+from stream.engine.tables import KEY, Entry, Table
+from stream.engine.windows import EXACT, Window, fold_oldest, insert, insert_time, kept_in
 from stream.events import Event, Reader
 from stream.identifiers import definition_hash
 from stream.instants import format_instant
@@ -37,11 +38,13 @@ _decode_item = msgspec.msgpack.Decoder().decode
 KeysOf = Callable[[Event], tuple[str, ...]]
 """The keys of an event, none if it has none."""
 
-# An entry of a table: [newest time, its id, covered from, state, …], a state for each summary of the bundle.
-NEWEST: Final = 0
-NEWEST_ID: Final = 1
-COVERED: Final = 2
+# An entry of a table: [key, covered from, newest events, state, …].
+COVERED: Final = 1
+"""Place of the instant from which a key's events were all seen; None: from the first."""
+ACTIVITY: Final = 2
+"""Place of a key's newest events, as in `RecentSummary`: who must make room goes by the newest of them."""
 STATES: Final = 3
+"""Place of the first state."""
 
 
 def key_of(form: Any) -> str:
@@ -52,12 +55,14 @@ def key_of(form: Any) -> str:
 class Bundle:
     """Summaries that the same events feed, with the same keys: one unit of a profile.
 
-    Without keys the unit is [state, …], in the order of the members. With `by` it is a table key → entry of the keys
-    with the most recent activity. A key that must make room is reported, so that memberships per key can end; when it
-    returns, it is covered from then on.
+    Without keys the unit is [state, …], in the order of the members. With `by` it is a table of the keys with the most
+    recent activity. A key that must make room is reported, so that memberships per key can end; when it returns, it is
+    covered from then on.
+
+    What is kept of a key's activity anyway is the state of a `RecentSummary`.
     """
 
-    __slots__ = ("keys_of", "max_keys", "members", "number", "rules")
+    __slots__ = ("_kept", "_stateful", "keys_of", "max_keys", "members", "number", "rules")
 
     def __init__(self, number: int, keys_of: KeysOf | None, max_keys: int) -> None:
         self.number = number
@@ -68,12 +73,23 @@ class Bundle:
         self.members: list[Summary] = []
         self.rules: list[Any] = []
         """Rules with a membership per key that read one of the summaries."""
+        self._stateful: list[Summary] = []
+        """With `by`, the members that have states of their own."""
+        self._kept = 1
+        """How many events tell of a key's activity."""
 
     def join(self, summary: Summary, slot: int) -> None:
         """Makes room for a summary, the plan's number `slot`."""
         summary.bundle, summary.unit, summary.place = self, self.number, len(self.members)
         summary.slot, summary.is_split = slot, self.keys_of is not None
         self.members.append(summary)
+        if not summary.is_split:
+            return
+        if isinstance(summary, RecentSummary):
+            summary.place, self._kept = ACTIVITY, EVIDENCE
+        else:
+            summary.place = STATES + len(self._stateful)
+            self._stateful.append(summary)
 
     def add(self, profile: Profile, event: Event, time: int, event_id: str, role: int) -> None:
         """Adds an event that matched the selector of all members. `role` says as what, where it can be several."""
@@ -88,39 +104,43 @@ class Bundle:
             entry = self._entry(profile, key, time, event_id)
             if entry is not None:
                 place = STATES
-                for summary in self.members:
+                for summary in self._stateful:
                     entry[place] = summary.put(entry[place], time, event_id, event, role, profile.clock)
                     place += 1
 
-    def _entry(self, profile: Profile, key: str, time: int, event_id: str) -> list[Any] | None:
+    def _entry(self, profile: Profile, key: str, time: int, event_id: str) -> Entry | None:
         """The entry of a key with its activity up to date, made if need be; None if there is no room for it."""
-        entries = profile.table(self.number)
-        if entries is None:
-            entries = profile.units[self.number] = {}
-        entry = entry_of(entries, key)
+        table = profile.table(self.number)
+        if table is None:
+            table = profile.units[self.number] = Table()
+        entry = table.take(key)
         if entry is not None:
-            if _is_before(entry[NEWEST], entry[NEWEST_ID], time, event_id):
-                entry[NEWEST], entry[NEWEST_ID] = time, event_id
+            put_recent(entry[ACTIVITY], time, event_id, self._kept)
             return entry
-        start = -FOREVER
-        if len(entries) >= self.max_keys:
+        start: int | None = None
+        if len(table) >= self.max_keys:
             start = profile.clock
-            if not self._make_room(profile, entries, (time, event_id)):
+            if not self._make_room(profile, table, (time, event_id)):
                 return None
-        entry = entries[key] = [time, event_id, start, *([None] * len(self.members))]
+        entry = [key, start, [time, event_id]]
+        for _ in self._stateful:
+            entry.append(None)
+        table.add(entry)
         return entry
 
-    def _make_room(self, profile: Profile, entries: dict[str, Any], newcomer: tuple[int, str]) -> bool:
+    def _make_room(self, profile: Profile, table: Table, newcomer: tuple[int, str]) -> bool:
         """Drops the key with the oldest activity, those with an open membership last; False if a newcomer is older."""
         profile.evicted += 1
         (_, *activity), victim = min(
-            ((any(rule.is_open(profile, key) for rule in self.rules), entry[NEWEST], entry[NEWEST_ID]), key)
-            for key, entry in [(key, entry_of(entries, key)) for key in entries]
-            if entry is not None
+            (
+                (any(rule.is_open(profile, entry[KEY]) for rule in self.rules), *entry[ACTIVITY][-2:]),
+                entry[KEY],
+            )
+            for entry in table.all()
         )
         if newcomer < tuple(activity):
             return False
-        del entries[victim]
+        table.drop(victim)
         for rule in self.rules:
             rule.forget(profile, victim)
         return True
@@ -136,7 +156,7 @@ class Summary:
     unit: int
     """The bundle's number."""
     place: int
-    """Its place among the bundle's members."""
+    """Where its state lies: among those of the bundle, or in the entry of a key."""
     slot: int
     """Its place among all summaries of the plan."""
     is_split: bool
@@ -150,10 +170,10 @@ class Summary:
         """Whether what is kept still reaches back to the time of an event about to be added."""
         return True
 
-    def entry(self, profile: Profile, key: str) -> list[Any] | None:
+    def entry(self, profile: Profile, key: str) -> Entry | None:
         """What the table holds of a key; None if the key is not kept."""
-        entries = profile.table(self.unit)
-        return None if entries is None else entry_of(entries, key)
+        table = profile.table(self.unit)
+        return None if table is None else table.entry(key)
 
     def state(self, profile: Profile, key: str | None) -> Any:
         """The state of the user, or of a key; None if nothing was added."""
@@ -163,22 +183,23 @@ class Summary:
         if key is None:
             return None
         entry = self.entry(profile, key)
-        return None if entry is None else entry[STATES + self.place]
+        return None if entry is None else entry[self.place]
 
     def holds_key(self, profile: Profile, key: str) -> bool:
         """Whether a key is kept."""
-        entries = profile.table(self.unit)
-        return entries is not None and key in entries
+        return self.entry(profile, key) is not None
 
     def newest(self, profile: Profile, key: str) -> int:
         """Time of a key's newest event."""
         entry = self.entry(profile, key)
-        return -FOREVER if entry is None else int(entry[NEWEST])
+        return -FOREVER if entry is None else int(entry[ACTIVITY][-2])
 
     def keys(self, profile: Profile) -> list[str]:
         """The keys of which something is kept, in order."""
-        entries = profile.table(self.unit) or {}
-        return [key for key in sorted(entries) if self.state(profile, key) is not None]
+        table = profile.table(self.unit)
+        if table is None:
+            return []
+        return sorted(entry[KEY] for entry in table.all() if entry[self.place] is not None)
 
 
 class Cells(Summary):
@@ -223,7 +244,10 @@ class CellSummary(Cells):
 
 
 class WindowSummary(Cells):
-    """A window: its newest entries, and panes for what is older, as [times, values, ids, panes]."""
+    """A window: its newest entries, and panes for what is older, as [times, values, ids, panes].
+
+    As long as times are all that there is to keep, the times alone.
+    """
 
     __slots__ = ("_read", "shape", "window")
 
@@ -238,25 +262,33 @@ class WindowSummary(Cells):
             value = self.shape.convert(self._read(event))
             if value is None:
                 return state
+        shape = self.shape
+        if shape is TIMES and (state is None or isinstance(state, bytes)):
+            times = insert_time(state or EMPTY, self.window, time, clock)
+            if count(times) <= EXACT:
+                return times
+            state = [times, None, None, []]
+            fold_oldest(state, self.window, shape)
+            return state
         if state is None:
-            shape = self.shape
             values: Any = None if not shape.keeps_values else EMPTY if shape.packs_values else []
             state = [EMPTY, values, [] if shape.keeps_ids else None, []]
-        insert(state, self.window, self.shape, time, event_id, value, clock)
+        insert(state, self.window, shape, time, event_id, value, clock)
         return state
 
     def covers(self, profile: Profile, event: Event, role: int) -> bool:
         return bool(event.time >= self.window.cut(profile.clock))
 
     def most(self, state: Any) -> int:
-        return FOREVER if state[3] else len(state[0]) >> 3
+        times, panes = kept_in(state)
+        return FOREVER if panes else len(times) >> 3
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
         state = self.state(profile, key)
         if state is None:
             return None, FOREVER
-        times: bytes = state[0]
-        low, high, inside, until = self.window.select(times, state[3], instant, profile)
+        times, panes = kept_in(state)
+        low, high, inside, until = self.window.select(times, panes, instant, profile)
         cell: Cell | None = None
         if low < high:
             first, last = int(at_place(times, low)), int(at_place(times, high - 1))
@@ -402,7 +434,10 @@ class DecaySummary(Summary):
 
 
 class RecentSummary(Summary):
-    """The newest few events of a selector, as evidence: [time, id, time, id, …], oldest first."""
+    """The newest few events of a selector, as evidence: [time, id, time, id, …], oldest first.
+
+    Of a key, it is what the table keeps of its activity.
+    """
 
     __slots__ = ()
 
@@ -410,13 +445,7 @@ class RecentSummary(Summary):
         if state is None:
             return [time, event_id]
         recent: list[Any] = state
-        at = len(recent)
-        while at and _is_before(time, event_id, recent[at - 2], recent[at - 1]):
-            at -= 2
-        recent.insert(at, time)
-        recent.insert(at + 1, event_id)
-        if len(recent) > 2 * EVIDENCE:
-            del recent[:2]
+        put_recent(recent, time, event_id, EVIDENCE)
         return recent
 
     def evidence(self, profile: Profile, key: str | None, reach: int) -> list[Evidence]:
@@ -427,6 +456,18 @@ class RecentSummary(Summary):
         return [
             evidence_of(recent[at], recent[at + 1]) for at in range(0, len(recent), 2) if recent[at] >= reach
         ]
+
+
+def put_recent(recent: list[Any], time: int, event_id: str, most: int) -> None:
+    """Puts an event among the newest few, [time, id, time, id, …], oldest first."""
+    at = len(recent)
+    while at and _is_before(time, event_id, recent[at - 2], recent[at - 1]):
+        at -= 2
+    recent.insert(at, time)
+    recent.insert(at + 1, event_id)
+    if len(recent) > 2 * most:
+        recent.pop(0)
+        recent.pop(0)
 
 
 def evidence_of(time: int, event_id: str) -> Evidence:

@@ -28,7 +28,7 @@ from stream.engine.cells import (
     estimate_distinct,
 )
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import COVERED, STATES, Cells, RecentSummary, Summary
+from stream.engine.summaries import COVERED, Cells, RecentSummary, Summary
 from stream.engine.windows import Between, Window
 
 Answer = tuple[Any, float, int]
@@ -134,7 +134,9 @@ def covered_from(summary: Summary, profile: Profile, key: str | None) -> int:
     if summary.is_split and key is not None:
         entry = summary.entry(profile, key)
         if entry is not None:
-            start = max(start, entry[COVERED])
+            seen: int | None = entry[COVERED]
+            if seen is not None and seen > start:
+                start = seen
     return start
 
 
@@ -166,8 +168,8 @@ class Count(Feature):
         entry = summary.entry(profile, key)
         if entry is None:
             return True
-        state = entry[STATES + summary.place]
-        return entry[COVERED] == -FOREVER and (state is None or summary.most(state) < bound)
+        state = entry[summary.place]
+        return entry[COVERED] is None and (state is None or summary.most(state) < bound)
 
     def floor(self, profile: Profile, instant: int, key: str | None) -> int | None:
         if self.missing_history(profile, instant, key) is None:

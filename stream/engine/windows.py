@@ -58,7 +58,7 @@ class Window:
         return FOREVER
 
 
-NO_PANES: list[Cell] = []
+NO_PANES: Final[list[Cell]] = []
 
 
 class Lifetime(Window):
@@ -217,9 +217,7 @@ class Session(Suffix):
         self._place = place
 
     def select(self, times: bytes, panes: list[Pane], instant: int, profile: Profile) -> Selection:
-        state = profile.part(self._unit, self._place)
-        run: bytes = EMPTY if state is None else state[0]
-        run_panes: list[Pane] = [] if state is None else state[3]
+        run, run_panes = kept_in(profile.part(self._unit, self._place))
         last = count(run) - 1
         if last < 0 or instant - at_place(run, last) > self._gap:
             return count(times), count(times), NO_PANES, FOREVER
@@ -235,6 +233,26 @@ class Session(Suffix):
                 break
             start = pane[1 + FIRST]
         return select_from(times, panes, start, until)
+
+
+def kept_in(state: Any) -> tuple[bytes, list[Pane]]:
+    """The times and panes of what a window keeps, see `stream.engine.summaries.WindowSummary`."""
+    if state is None:
+        return EMPTY, NO_PANES
+    if isinstance(state, bytes):
+        return state, NO_PANES
+    return state[0], state[3]
+
+
+def insert_time(times: bytes, window: Window, time: int, clock: int) -> bytes:
+    """Times with another, unless it is out of reach for good, and without those that are."""
+    cut = window.cut(clock)
+    if time < cut:
+        return times
+    size = count(times)
+    at = size if not size or time > at_place(times, size - 1) else first_after(times, time)
+    times = put_at(times, at, time)
+    return cut_before(times, first_from(times, cut)) if at_place(times, 0) < cut else times
 
 
 def insert(
@@ -275,15 +293,23 @@ def insert(
             del ids[:gone]
     if panes and panes[0][0] < cut:
         panes[:] = [pane for pane in panes if pane[0] >= cut]
-    if size > EXACT:
-        newest, before = int(at_place(times, size - 1)), int(at_place(times, size - 2))
-        value = None if values is None else _value_at(values, 0)
-        fallen = (int(at_place(times, 0)), "" if ids is None else ids.pop(0), value)
-        times, values = cut_before(times, 1), _without(values, 1)
-        _fold(panes, window, shape, fallen, newest)
-        if newest // DAY != before // DAY:
-            _regroup(panes, window, shape, newest)
     state[0], state[1] = times, values
+    if size > EXACT:
+        fold_oldest(state, window, shape)
+
+
+def fold_oldest(state: list[Any], window: Window, shape: Shape) -> None:
+    """Makes the oldest entry of one too many part of a pane."""
+    times: bytes = state[0]
+    values, ids, panes = state[1], state[2], state[3]
+    size = count(times)
+    newest, before = int(at_place(times, size - 1)), int(at_place(times, size - 2))
+    value = None if values is None else _value_at(values, 0)
+    fallen = (int(at_place(times, 0)), "" if ids is None else ids.pop(0), value)
+    state[0], state[1] = cut_before(times, 1), _without(values, 1)
+    _fold(panes, window, shape, fallen, newest)
+    if newest // DAY != before // DAY:
+        _regroup(panes, window, shape, newest)
 
 
 def _value_at(values: Any, place: int) -> Any:

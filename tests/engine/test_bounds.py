@@ -14,6 +14,7 @@ import pytest
 from stream.durations import DAY, HOUR, MINUTE
 from stream.engine.cells import estimate_distinct
 from stream.engine.summaries import undominated
+from stream.engine.tables import KEY
 from stream.events import Event
 from tests.engine.driven import Driven, T, body, compiled, gather, happened, told, worth
 
@@ -220,8 +221,8 @@ def viewed(key: str, minute: int) -> Event:
 def test_the_keys_with_the_most_recent_activity_are_kept() -> None:
     plan = compiled(EVENTS + KEYED.replace('"n >= 2"', '{all: ["n >= 2", "part > 0"]}'))
     profile = gather(plan, [viewed(key, minute) for minute, key in enumerate("pqrpsp")])
-    tables = [profile.table(bundle.number) or {} for bundle in plan.bundles if bundle.keys_of is not None]
-    assert [set(table) for table in tables] == [set("prs")]
+    tables = [profile.table(bundle.number) for bundle in plan.bundles if bundle.keys_of is not None]
+    assert [{entry[KEY] for entry in table.all()} for table in tables if table is not None] == [set("prs")]
 
 
 def test_an_evicted_membership_exits_and_is_forgotten() -> None:

@@ -89,7 +89,8 @@ def fed(bundle: Bundle, times: Iterator[int], keys: int) -> int:
                 bundle.add(profile, one, time, one.id, role)
                 if not isinstance(summary, StepsSummary) and type(summary).__name__ == "PairSummary":
                     bundle.add(profile, one, time, one.id, 1)
-    return len(msgspec.msgpack.encode(profile.units[bundle.number]))
+    table = profile.table(bundle.number) if bundle.keys_of is not None else None
+    return len(msgspec.msgpack.encode(profile.units[bundle.number] if table is None else table.packed()))
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)

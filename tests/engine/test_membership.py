@@ -6,6 +6,7 @@ import pytest
 
 from stream.durations import DAY, HOUR, MINUTE
 from stream.engine import TimeSettings
+from stream.engine.decisions import MARK
 from stream.events import Event
 from tests.engine.driven import Driven, T, body, clock, happened
 
@@ -365,3 +366,19 @@ segments:
     ]
     run.feed(clock(T + DAY))
     assert run.drain()[:1] == ["base exited @ 01:00 (timer)"]
+
+
+def test_a_key_with_the_mark_of_those_that_wait_is_a_key_like_others() -> None:
+    run = Driven(
+        "events: {a: {type: a}}\nfeatures: {n: {count: a, by: product_id}}\n"
+        "segments: {s: {for_each: product_id, when: 'n >= 2'}}"
+    )
+    keys = ("x", f"x{MARK}y", "y", MARK)
+    for n, key in enumerate(keys):
+        assert run.feed(happened("a", T + n, product_id=key)) == []
+    assert len(run.leaves("s", T + 9, key="x")) == 1
+    for n, key in enumerate(keys):
+        assert run.feed(happened("a", T + 10 + n, product_id=key)) == [
+            f"s[{key}] entered @ 00:00:00.{10 + n:03}"
+        ]
+    assert run.partition.members == {"s": 4}

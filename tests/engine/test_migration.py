@@ -9,6 +9,7 @@ import pytest
 
 from stream.definitions import loads
 from stream.engine import Engine, Partition, Step, compile_plan
+from stream.engine.decisions import HELD, MARK
 from stream.errors import OperatorError
 from stream.events import Event
 from stream.state.memory import MemoryStore
@@ -207,11 +208,12 @@ segments:
 
 
 def instances(shop: Shop) -> dict[str, Any]:
-    """What the one segment holds of each key."""
+    """What the one segment holds of each key; False of those that wait."""
     profile = shop.partition.load(["u"])["u"]
     state = profile.state(0)
     assert state is not None
-    return dict(state[3])
+    held, waiting = state[HELD]
+    return {**dict.fromkeys(waiting.split(MARK)[1:-1], False), **held}
 
 
 def test_a_key_that_waits_for_its_own_events_is_asked_again_when_the_definitions_change() -> None:
@@ -285,3 +287,34 @@ def test_a_key_waits_for_its_own_events_only_where_the_count_is_by_the_same_fiel
     assert [
         found["instance"] for found in shop.send(2 * HOUR, "product_viewed", props={"category": "x"})
     ] == ["x"]
+
+
+def test_a_table_keeps_its_keys_as_features_come_and_go() -> None:
+    top = """
+version: 1
+events:
+  view: {type: product_viewed}
+features:
+  liked: {top: view, by: category}
+segments:
+  likes: {when: "liked == 'x'"}
+"""
+    more = top.replace("segments:", "  looks: {count: view, by: category}\nsegments:")
+    more += "  prefers: {for_each: category, when: 'looks >= 3'}\n"
+    shop = Shop(top)
+    for n, category in enumerate("xxy"):
+        shop.send(n, "product_viewed", props={"category": category})
+    shop.start(more)
+    shop.slices()
+    (entered,) = shop.send(3, "product_viewed", props={"category": "x"})
+    assert (entered["instance"], entered["reason"][0]["value"]) == ("x", 3)
+    # Of a key's events only the newest was known before.
+    assert [one["event_id"] for one in entered["reason"][0]["evidence"]] == ["e1", "e3"]
+    shop.start(top)
+    assert told(shop.slices()) == [("prefers", "exited", 2, "definition_change")]
+    shop.send(4, "product_viewed", props={"category": "x"})
+    shop.start(more)
+    shop.slices()
+    (entered,) = shop.send(5, "product_viewed", props={"category": "x"})
+    assert entered["reason"][0]["value"] == 5
+    assert [one["event_id"] for one in entered["reason"][0]["evidence"]] == ["e3", "e4", "e5"]

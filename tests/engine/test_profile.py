@@ -11,9 +11,9 @@ from stream.engine.profile import (
     blank_profile,
     decode_profile,
     due_of,
-    entry_of,
     stamp_of,
 )
+from stream.engine.tables import Table
 from stream.errors import OperatorError
 from tests.engine.driven import Driven, T, clock, happened
 from tests.engine.wide import FILES, plan_of
@@ -26,7 +26,9 @@ def test_a_profile_survives_its_encoding() -> None:
     profile.clock, profile.newest, profile.recent_ids = T, T - 1, b"\x00" * 16
     profile.traits["city"] = [T, "e", "Seoul"]
     profile.ids = [T, "e", "anonymous"]
-    profile.units = {0: [1, 2, 3], 2: {"key": [None, True, 0.1]}}
+    table = Table()
+    table.add(["key", None, True, 0.1])
+    profile.units = {0: [1, 2, 3], 2: table}
     profile.states = {1: [1, 2, [T], [False, None]]}
     profile.dues, profile.due = {1: T + 5}, T + 5
     raw = profile.encode(STAMP)
@@ -36,8 +38,8 @@ def test_a_profile_survives_its_encoding() -> None:
     assert (again.states_of(1), again.part(1, 0), again.table(1)) == (None, None, None)
     table = again.table(2)
     assert table is not None
-    assert entry_of(table, "key") == [None, True, 0.1]
-    assert entry_of(table, "other") is None
+    assert table.entry("key") == ["key", None, True, 0.1]
+    assert table.entry("other") is None
     assert [again.state(index) for index in (0, 1)] == [None, profile.states[1]]
     for name in (
         "user",
@@ -46,7 +48,6 @@ def test_a_profile_survives_its_encoding() -> None:
         "recent_ids",
         "traits",
         "ids",
-        "units",
         "states",
         "dues",
         "due",

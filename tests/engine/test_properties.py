@@ -29,7 +29,7 @@ from stream.engine.ladders import LadderRule
 from stream.engine.membership import SegmentRule, reasons
 from stream.engine.packed import unpack_all
 from stream.engine.profile import FOREVER, Profile, decode_profile, stamp_of
-from stream.engine.summaries import STATES, DecaySummary, NewestSummary, Summary, WindowSummary
+from stream.engine.summaries import ACTIVITY, DecaySummary, NewestSummary, Summary, WindowSummary
 from stream.engine.traits import leaves_of, write_traits
 from stream.events import Event
 from stream.state import MemoryStore
@@ -273,11 +273,10 @@ def normal(plan: Plan, profile: Profile) -> list[Any]:
     """The state of all summaries, without what is out of reach but not yet dropped, and without the order of ties."""
     return [
         normal_state(summary, summary.state(profile, None), profile.clock)
-        if not summary.is_split
+        if (table := profile.table(summary.unit) if summary.is_split else None) is None
         else [
-            (key, entry[:STATES], normal_state(summary, entry[STATES + summary.place], profile.clock))
-            for key in sorted(profile.table(summary.unit) or ())
-            if (entry := summary.entry(profile, key)) is not None
+            (entry[: ACTIVITY + 1], normal_state(summary, entry[summary.place], profile.clock))
+            for entry in sorted(table.all())
         ]
         for summary in plan.summaries
     ]
@@ -292,7 +291,7 @@ def normal_state(summary: Summary, state: Any, clock: int) -> Any:
     if not isinstance(summary, WindowSummary) or state is None:
         return state
     cut = summary.window.cut(clock)
-    times, values, ids, panes = state
+    times, values, ids, panes = (state, None, None, []) if type(state) is bytes else state
     times, values = unpack_all(times), unpack_all(values) if type(values) is bytes else values
     columns = [times, values or [None] * len(times), ids or [None] * len(times)]
     entries = [entry for entry in zip(*columns, strict=True) if entry[0] >= cut]

@@ -9,7 +9,7 @@ from stream.engine import cells
 from stream.engine.packed import EMPTY, count, pack
 from stream.engine.profile import FOREVER
 from stream.engine.summaries import WindowSummary
-from stream.engine.windows import Last, Lifetime, Suffix, insert
+from stream.engine.windows import Last, Lifetime, Suffix, insert, insert_time
 from stream.events import Event
 from tests.engine.driven import T, at, compiled, gather, happened, put, states_of, worth
 
@@ -133,11 +133,13 @@ def test_hours_become_days_and_days_one_pane_as_the_newest_moves_on() -> None:
 
 
 def test_entries_that_are_out_of_reach_are_dropped() -> None:
-    window, state = Last(64 * MINUTE), [EMPTY, None, None, []]
-    for n in range(3):
+    window, state, times = Last(64 * MINUTE), [EMPTY, None, None, []], EMPTY
+    for n in (0, 1, 2, 2 * HOUR):
         insert(state, window, cells.TIMES, T + n, "", None, T + n)
-    insert(state, window, cells.TIMES, T + 2 * HOUR, "", None, T + 2 * HOUR)
+        times = insert_time(times, window, T + n, T + n)
     assert state == [pack([T + 2 * HOUR]), None, None, []]
+    assert times == pack([T + 2 * HOUR])
     insert(state, window, cells.TIMES, T, "", None, T + 2 * HOUR)
     assert state == [pack([T + 2 * HOUR]), None, None, []], "expired"
+    assert insert_time(times, window, T, T + 2 * HOUR) == times
     assert Lifetime().cut(T) < 0
