@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from stream.instants import EPOCH
@@ -94,6 +95,7 @@ class Periods:
         return self._start, self._end
 
 
+@lru_cache(maxsize=4096)
 def midnight(day: date, zone: ZoneInfo) -> int:
     """The first instant of a local day."""
     return from_local(datetime.combine(day, time.min), zone)

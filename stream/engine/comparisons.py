@@ -60,7 +60,9 @@ class Comparison(Condition):
         if is_number(left) and is_number(right):
             return self._apply(left, right)
         if left is NULL or right is NULL:
-            return {"==": left is right, "!=": left is not right}.get(self._operator)
+            if self._operator == "==":
+                return left is right
+            return left is not right if self._operator == "!=" else None
         if not comparable(left, right):
             return None
         if type(left) is bool and self._operator not in ("==", "!="):

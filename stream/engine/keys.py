@@ -26,24 +26,32 @@ def compile_keys(field: str) -> KeysOf:
     """The keys of an event by a field. Answers for the last event again without reading it: several may ask."""
     own = None if field.startswith("items.") else read_field(field)
     name = field.removeprefix("items.")
-    last: tuple[Event | None, tuple[str, ...]] = (None, ())
+    last: Event | None = None
+    keys: tuple[str, ...] = ()
 
     def keys_of(event: Event) -> tuple[str, ...]:
-        nonlocal last
-        if last[0] is not event:
-            last = (event, read(event))
-        return last[1]
-
-    def read(event: Event) -> tuple[str, ...]:
-        key = None if own is None else key_text(own(event))
-        if key is not None:
-            return (key,)
-        if type(event.items) is not list:
-            return ()
-        found = (key_text(item.get(name)) for item in event.items if type(item) is dict)
-        return tuple(dict.fromkeys(key for key in found if key is not None))
+        nonlocal last, keys
+        if last is not event:
+            key = None if own is None else key_text(own(event))
+            keys = _keys_of_lines(event.items, name) if key is None else (key,)
+            last = event
+        return keys
 
     return keys_of
+
+
+def _keys_of_lines(lines: Any, name: str) -> tuple[str, ...]:
+    """The distinct values of a field of an event's lines."""
+    found: list[str] = []
+    if type(lines) is list:
+        some: list[Any] = lines
+        for line in some:
+            if type(line) is dict:
+                of: dict[str, Any] = line
+                key = key_text(of.get(name))
+                if key is not None:
+                    found.append(key)
+    return tuple(found) if len(found) < 2 else tuple(dict.fromkeys(found))
 
 
 def compile_fold(read: Reader) -> Fold:
