@@ -8,7 +8,7 @@ touched, and there is no second way in which verdicts are made.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from msgspec import to_builtins
 
 from stream.changes import Change
 from stream.definitions.source import suggest
+from stream.durations import HOUR
 from stream.engine.conditions import Explanation
 from stream.engine.decisions import (
     ENTERED,
@@ -32,13 +33,17 @@ from stream.engine.decisions import (
 from stream.engine.engine import Engine
 from stream.engine.ladders import BELOW, SPENT, LadderRule
 from stream.engine.membership import SegmentRule
+from stream.engine.partition import Step
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.records import plain
 from stream.errors import SegstreamError
 from stream.instants import format_instant
 
 _WAKES = 10_000
-"""How often time is let pass for what comes next before it counts as nothing."""
+"""How many due instants may pass for what comes next before it counts as nothing."""
+_SPAN = HOUR
+"""How much time is let pass first; then twice as much, and so on, for taking up and laying down a profile costs more
+than an instant that changes nothing."""
 
 
 class UnknownError(SegstreamError):
@@ -119,7 +124,8 @@ class Explainer:
         if instant < self._profile().clock:
             known = format_instant(self._profile().clock)
             raise UnknownError(f"the state of {self._user} is of {known}: what was before is no longer known")
-        self._pass_time(instant)
+        for _ in self._steps(instant):
+            pass
         profile = self._profile()
         found = [
             self._one(rules[name], profile, key, instant)
@@ -135,27 +141,26 @@ class Explainer:
     def _profile(self) -> Profile:
         return self._partition.load([self._user])[self._user]
 
-    def _pass_time(self, until: int) -> list[Change]:
+    def _steps(self, until: int) -> Iterator[Step]:
         """Lets everything fire that is due up to an instant."""
-        changes: list[Change] = []
         more = True
         while more:
             step = self._engine.finish(self._partition, until)
-            changes += step.changes
             more = step.more
-        return changes
+            yield step
 
     def _look_ahead(self, explained: list[Explained]) -> None:
         """Fills in the next change of each."""
         waiting = {(one.segment, one.instance): one for one in explained if one.next_at is not None}
-        for _ in range(_WAKES):
-            due = self._partition.next_due
-            if due is None or not waiting:
-                return
-            for change in self._pass_time(due):
-                one = waiting.pop((change.segment, change.instance), None)
-                if one is not None:
-                    one.then = change
+        wakes, span = 0, _SPAN
+        while waiting and wakes < _WAKES and (due := self._partition.next_due) is not None:
+            for step in self._steps(due + span):
+                wakes += len(step.fired)
+                for change in step.changes:
+                    one = waiting.pop((change.segment, change.instance), None)
+                    if one is not None:
+                        one.then = change
+            span *= 2
 
     # --- one ---------------------------------------------------------------------------------------------------------
 

@@ -205,3 +205,27 @@ def test_what_is_foreseen_happens() -> None:
         if one.then is not None:
             assert one.next_at is not None
             assert one.next_at <= one.then.effective_at
+
+
+def test_what_is_asked_every_day_is_not_taken_up_every_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile is decoded and encoded for each span of time, not for each of the thousands of days in it."""
+    shopper = Shopper("""
+version: 1
+events: {view: {type: product_viewed}}
+features: {silence: {since_last: view}}
+segments:
+  waits: {when: "local_date() == '1999-01-01'"}
+  quiet: {when: "silence >= 200d and local_hour() == 9"}
+""")
+    shopper.does("product_viewed", T0)
+    spans = []
+    finish = Engine.finish
+    monkeypatch.setattr(Engine, "finish", lambda *arguments: spans.append(1) or finish(*arguments))
+    raw, marker = shopper.store.get_many(["u"])[0], shopper.store.marker()
+    assert raw is not None
+    assert marker is not None
+    waits, quiet = Explainer(Engine(shopper.plan), "u", raw, marker).explain(["waits", "quiet"])
+    assert waits.then is None
+    nine = (T0 + 200 * DAY) // DAY * DAY + 9 * HOUR
+    assert told(quiet.then) == ("entered", nine if nine >= T0 + 200 * DAY else nine + DAY)
+    assert len(spans) < 30
