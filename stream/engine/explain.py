@@ -8,7 +8,7 @@ touched, and there is no second way in which verdicts are made.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,7 @@ class Explainer:
     def __init__(self, engine: Engine, user: str, raw: bytes, marker: bytes) -> None:
         self._engine = engine
         self._user = user
+        self._asked = _asked_of(engine.plan.rules)
         self._partition = engine.open(_One(user, raw), marker)
         self._now = max(self._profile().clock, self._partition.watermark)
 
@@ -201,8 +202,18 @@ class Explainer:
                 dwell = held[ENTERED] + segment.min_dwell
                 one.stays_until = dwell if segment.min_dwell and dwell > instant else None
         one.entries = 0 if state is None else state[ENTRIES]
+        due = min(due, *(profile.dues.get(index, FOREVER) for index in self._asked[rule.index]), FOREVER)
         one.next_at = due if due < FOREVER else None
         return one
+
+
+def _asked_of(rules: Sequence[Rule]) -> list[set[int]]:
+    """The rules that each rule asks, directly or through others: their changes can be its own."""
+    asked: list[set[int]] = [set() for _ in rules]
+    for rule in rules:  # those that are asked stand before those that ask
+        for index in rule.dependents:
+            asked[index] |= {rule.index, *asked[rule.index]}
+    return asked
 
 
 class _One:

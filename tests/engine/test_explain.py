@@ -207,6 +207,23 @@ def test_what_is_foreseen_happens() -> None:
             assert one.next_at <= one.then.effective_at
 
 
+def test_what_others_bring_about_is_foreseen() -> None:
+    shopper = Shopper("""
+version: 1
+events: {view: {type: product_viewed}}
+segments:
+  fresh: {when: {do: view, last: 1h}}
+  stale: {when: "not segment.fresh"}
+  outer: {for_each: product_id, when: {all: [{do: view}, "segment.stale and ladder.rank == null"]}}
+ladders:
+  rank: {tiers: [{name: top, when: {do: view, last: 2h}}]}
+""")
+    shopper.does("product_viewed", T0, props={"product_id": "p"})
+    (stale,), (outer,) = shopper.explain("stale"), shopper.explain("outer")
+    assert (stale.next_at, told(stale.then)) == (T0 + HOUR, ("entered", T0 + HOUR))
+    assert (outer.next_at, told(outer.then)) == (T0 + HOUR, ("entered", T0 + 2 * HOUR))
+
+
 def test_what_is_asked_every_day_is_not_taken_up_every_day(monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile is decoded and encoded for each span of time, not for each of the thousands of days in it."""
     shopper = Shopper("""
