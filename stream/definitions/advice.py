@@ -123,7 +123,7 @@ class _Adviser:
             message = f"`renew` of `{segment.name}` never acts: `when` has neither a sequence nor a `do`"
             self._warn(segment.at, message)
         for condition in _parts(segment.when):
-            self._absence(condition)
+            self._absence(condition, covered=segment.assume_covered)
         self._actions(segment)
 
     def _stuck(self, segment: Segment) -> None:
@@ -167,13 +167,14 @@ class _Adviser:
             nobody = "nobody is held out" if actions.holdout[0] == 0 else "everybody is held out"
             self._warn(owner.at, f"a holdout of {actions.holdout[0]:g} percent: {nobody}")
 
-    def _absence(self, condition: Condition) -> None:
+    def _absence(self, condition: Condition, *, covered: bool) -> None:
         """Whether somebody never did something is unknown on data that does not reach back to the beginning."""
         never = "unknown until the system has read everything from the beginning"
         if (
             isinstance(condition, Not)
             and isinstance(condition.operand, Do)
             and condition.operand.last is None
+            and not covered
         ):
             selectors = names(condition.operand.selectors)
             message = f"that there was never a `{selectors}` is {never}; say `last: 90d`, for example"

@@ -273,6 +273,8 @@ class Segment:
     announce: bool
     actions: Actions
     attach: tuple[Collection, ...]
+    assume_covered: bool
+    """Whether the file says so: then its `do` and sequences have seen everything, too."""
     timezone: str
     at: Place
 
@@ -300,6 +302,7 @@ class Ladder:
     announce: bool
     actions: Actions
     attach: tuple[Collection, ...]
+    assume_covered: bool
     timezone: str
     at: Place
 

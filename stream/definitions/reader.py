@@ -277,7 +277,7 @@ class FileReader(NodeReader):
         when = self._conditions.condition(fields["when"][1], "when")
         return Segment(
             name, description, when, exit_, ttl, dwell or 0, for_each, renew, anchor, version, announce, actions,
-            attach, self._timezone, source.place(key),
+            attach, self._assume_covered, self._timezone, source.place(key),
         )  # fmt: skip
 
     def _ladder(self, name: str, key: yaml.Node, node: yaml.Node) -> Ladder | None:
@@ -308,8 +308,8 @@ class FileReader(NodeReader):
         if len(tiers) < len(read):
             self.incomplete.add(name)
         return Ladder(
-            name, description, tiers, demote_after, version, announce, actions, attach, self._timezone,
-            source.place(key),
+            name, description, tiers, demote_after, version, announce, actions, attach,
+            self._assume_covered, self._timezone, source.place(key),
         )  # fmt: skip
 
     def _tier(self, node: yaml.Node) -> Tier | None:

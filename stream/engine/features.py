@@ -167,10 +167,11 @@ class FeatureCompiler:
 
     def feature(self, feature: model.Feature) -> Value:
         """The value node of a feature."""
-        before = len(self.keys)
+        before, self.asked = self.asked, set()
         value = self._feature(feature)
-        if feature.assume_covered:
-            self.covered.update(range(before, len(self.keys)))
+        if feature.assume_covered:  # also what others read: it is the state that has seen everything
+            self.covered |= self.asked
+        self.asked |= before
         return value
 
     def _feature(self, feature: model.Feature) -> Value:

@@ -60,9 +60,8 @@ class Plan:
         needs = []
         for name in definitions.order:
             features.asked = set()
-            compiler = RuleCompiler(
-                features, rules, definitions.segments.get(name) or definitions.ladders[name]
-            )
+            owner = definitions.segments.get(name) or definitions.ladders[name]
+            compiler = RuleCompiler(features, rules, owner)
             rule = compiler.compile()
             rules.append(rule)
             needs.append(frozenset(features.asked))

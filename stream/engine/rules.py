@@ -159,8 +159,10 @@ class RuleCompiler:
         if self._for_each is not None and summary.is_split and summary not in self._splits:
             self._splits.append(summary)
 
-    def _begins(self, summary: Summary, anchor: Anchor | None = None) -> None:
-        """Notes that a summary knows keys of which an event was seen that begins an instance."""
+    def _sees(self, summary: Summary, anchor: Anchor | None = None) -> None:
+        """Notes that a summary is that of a `do` or a sequence: outside every `not` its keys begin instances."""
+        if self._owner.assume_covered:
+            self._features.covered.add(summary.slot)
         if self._for_each is not None and summary.is_split and not self._is_below_not:
             self._starts.append((summary, anchor))
 
@@ -193,7 +195,7 @@ class RuleCompiler:
         recents = tuple(features.recent(reference, by) for reference in do.selectors)
         for summary in summaries:
             self._keyed(summary)
-            self._begins(summary)
+            self._sees(summary)
         last = "" if do.last is None else f" in the last {format_duration(do.last)}"
         node = conditions.Do(summaries, recents, do.last, name_list(do.selectors) + last)
         node.own = by is not None
@@ -237,7 +239,7 @@ class RuleCompiler:
         summary = features.share(form, PairSummary, feeds, by)
         self._keyed(summary)
         node = PairSequence(summary, closing.span, text, per_key)
-        self._begins(summary, node.anchor)
+        self._sees(summary, node.anchor)
         return node
 
     def _steps(self, sequence: model.Sequence, by: str | None, per_key: bool, text: str) -> Sequence:
@@ -264,7 +266,7 @@ class RuleCompiler:
         summary = features.share(form, lambda: StepsSummary(len(roles)), feeds, by)
         self._keyed(summary)
         node = StepSequence(summary, tuple(thens), closing, span, sequence.restart, text, per_key)
-        self._begins(summary, node.anchor)
+        self._sees(summary, node.anchor)
         return node
 
     # --- expressions -------------------------------------------------------------------------------------------------

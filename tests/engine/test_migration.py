@@ -130,6 +130,32 @@ def test_what_is_new_has_seen_nothing_and_says_unknown_rather_than_wrong() -> No
     assert ("never_looked", "entered", "2026-09-03T01:00:00.000Z") in later
 
 
+@pytest.mark.parametrize(("on_feature", "on_file"), [(True, False), (False, True), (False, False)])
+def test_history_is_asserted_of_state_that_others_read_too(*, on_feature: bool, on_file: bool) -> None:
+    """Whichever comes first in the file, and of a `do` and a sequence where the file says so."""
+    shop = Shop(BASE)
+    shop.send(0, "order_completed")
+    newer = """
+version: 1
+events:
+  view: {type: product_viewed}
+  gift: {type: gift_given}
+features:
+  unasserted: {count: view, last: 2d}
+  looks: {count: view, last: 2d, assume_covered: $asserted}
+segments:
+  first:  {when: "unasserted >= 5"}
+  second: {when: "looks == 0"}
+  third:  {when: {not: {do: gift, last: 1d}}}
+  fourth: {when: {not: {seq: [{do: gift}, {then: view, within: 1h}]}}}
+""".replace("$asserted", str(on_feature).lower())
+    shop.start(newer.replace("version: 1", "version: 1\nassume_covered: true") if on_file else newer)
+    entered = {change["segment"]["key"] for change in shop.slices() if change["type"] == "entered"}
+    assert entered == {name for name, is_known in (
+        ("second", on_feature or on_file), ("third", on_file), ("fourth", on_file),
+    ) if is_known}  # fmt: skip
+
+
 def test_a_removed_segment_exits_its_members_and_its_seq_goes_on() -> None:
     both = BASE + "  buyer: {when: 'orders > 0'}\n"
     shop = Shop(both)
