@@ -24,7 +24,7 @@ from stream.errors import OperatorError
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
-MARKER_VERSION = 2
+MARKER_VERSION = 3
 
 
 def definitions_of(marker: bytes) -> str:

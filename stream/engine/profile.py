@@ -23,7 +23,7 @@ from stream.errors import OperatorError
 
 FOREVER: Final = 2**61
 """An instant that never comes. One bit more would not fit the integers that compiled code is fast with."""
-VERSION: Final = 3
+VERSION: Final = 4
 _VERSION = bytes([VERSION])
 HEADER: Final = 13
 _unpack_head = Struct(">x4sq").unpack_from
