@@ -261,6 +261,24 @@ def test_topics_have_names_of_their_own_that_kafka_takes(text: str, told: str, t
     assert told in str(failure.value)
 
 
+@pytest.mark.parametrize(
+    "brokers", ["a:xx", "a:0", "a:65536", "a b:1", "a:1;b:1", "a:1,", "kafka://a:1", "a:1:2", ":9092"]
+)
+def test_brokers_that_no_client_takes_are_told(brokers: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"c\.yaml:1:9: `kafka\.brokers`: expected host:port, or several joined"
+    ):
+        load_settings(write(tmp_path, f'kafka: {{brokers: "{brokers}"}}', "c.yaml"))
+
+
+@pytest.mark.parametrize(
+    "brokers", ["a", "a:1", "kafka-1.example.org:9092, kafka_2:9093", "[::1]:9092", "10.0.0.1:65535"]
+)
+def test_brokers_are_hosts_and_ports(brokers: str, tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, f'kafka: {{brokers: "{brokers}"}}'))
+    assert settings.kafka.brokers == brokers.replace(" ", "")
+
+
 def test_a_token_is_nowhere_shown(tmp_path: Path) -> None:
     settings = load_settings(None, {"SEGSTREAM_HTTP_TOKEN": " s3cret\n"})
     assert settings.http.token == "s3cret"

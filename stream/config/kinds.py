@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -31,6 +32,19 @@ def _text(text: str) -> str:
 
 def _texts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _brokers(text: str) -> str:
+    """`host:port`, joined by commas; without a port Kafka's own."""
+    for broker in _text(text).split(","):
+        found = _BROKER.fullmatch(broker.strip())
+        if found is None or not 0 < int(found[1] or 9092) <= _LAST_PORT:
+            raise ValueError(f"expected host:port, or several joined by commas, not `{broker.strip()}`")
+    return ",".join(broker.strip() for broker in text.split(","))
+
+
+_BROKER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\])(?::([0-9]{1,5}))?")
+_LAST_PORT: Final = 65_535
 
 
 def integer(least: int, most: int | None = None) -> Parser:
@@ -105,6 +119,7 @@ def _table(text: str) -> dict[str, str]:
 
 
 TEXT: Final = Kind(_text)
+BROKERS: Final = Kind(_brokers)
 PATH: Final = Kind(_text)
 PATHS: Final = Kind(_texts, list)
 """Separated by commas where they come as one text."""

@@ -8,6 +8,7 @@ from typing import Any, Final, get_type_hints
 
 from stream.config.kinds import (
     ANYTHING,
+    BROKERS,
     BYTES,
     DURATION,
     DURATION_OR_OFF,
@@ -36,7 +37,7 @@ def setting(kind: Kind, default: Any = MISSING, *, doc: str) -> Any:
 class KafkaSettings:
     """How to reach the brokers."""
 
-    brokers: str = setting(TEXT, "localhost:9092", doc="bootstrap servers, `host:port` joined by commas")
+    brokers: str = setting(BROKERS, "localhost:9092", doc="bootstrap servers, `host:port` joined by commas")
     client: Mapping[str, Any] = setting(
         ANYTHING, {}, doc="passed to the Kafka clients unread: `security_protocol`, `sasl_mechanism`, …"
     )
