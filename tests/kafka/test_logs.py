@@ -169,6 +169,15 @@ def test_historic_records_are_warned_of_once(
     assert "LogAppendTime" in warned[1]
 
 
-def test_a_topic_that_is_not_there(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_topic_that_is_not_there(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(OperatorError, match="does not exist"):
         record(deployment.settings, "nowhere", tmp_path / "log")
+    log = tmp_path / "shop.jsonl"
+    log.write_text('{"type":"a","time":"2026-11-21T09:00:00Z","user_id":"u"}\n', encoding="utf-8")
+    monkeypatch.setattr(
+        KafkaProducer, "partitions_for", lambda *_: pytest.fail("a producer waits a minute for it")
+    )
+    with pytest.raises(OperatorError, match="the topic nowhere does not exist"):
+        produce(deployment.settings, str(log), "nowhere")

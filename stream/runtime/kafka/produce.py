@@ -253,8 +253,12 @@ class _Keeping:
 
 
 def _configs(settings: Settings, topic: str) -> dict[str, str]:
-    """A topic's settings; none where we may not ask for them."""
+    """A topic's settings; none where we may not ask for them. For a missing one a producer would wait a minute."""
     with KafkaAdminClient(**kafka_python_options(settings)) as admin:
+        if topic not in admin.list_topics():
+            raise OperatorError(
+                f"the topic {topic} does not exist; `segstream topics --create` makes those of the settings"
+            )
         try:
             resource = ConfigResource(ConfigResourceType.TOPIC, topic)
             found: dict[str, Any] = admin.describe_configs([resource], config_filter="all")["topic"]
