@@ -33,6 +33,8 @@ DISTINCT: Final = 256
 """Different values that are counted exactly."""
 MICRO: Final = 1_000_000
 _LARGEST_TOTAL: Final = 2**63 - 1
+_PLAIN_TOTAL: Final = 2**60
+"""Below it a total compares as a machine integer."""
 _PLAIN_NUMBER: Final = 1_000_000_000
 """Below it a number's millionths can be cut off as a double, unless they are near a half."""
 MAX_TEXT: Final = 256
@@ -68,6 +70,8 @@ def to_micros(value: Any) -> int | None:
 
 def clip(micros: int) -> int:
     """Sums saturate at ±9.2e12, the largest that fits 64 bits."""
+    if -_PLAIN_TOTAL < micros < _PLAIN_TOTAL:
+        return micros
     return max(-_LARGEST_TOTAL, min(_LARGEST_TOTAL, micros))
 
 

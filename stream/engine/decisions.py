@@ -230,7 +230,7 @@ def with_waiting(waiting: str, key: str) -> str:
 
 def without_waiting(waiting: str, key: str) -> str:
     """Those waiting but for one; all of them if it is none of them."""
-    return waiting.replace(f"{MARK}{key}{MARK}", MARK) if waiting else waiting
+    return waiting.replace(f"{MARK}{key}{MARK}", MARK) if key in waiting else waiting
 
 
 def keys_held(held: list[Any] | None) -> list[str]:

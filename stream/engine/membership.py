@@ -412,11 +412,13 @@ class SegmentRule(Rule):
         """Ends the membership if something does; True if so. `held` then waits to be armed."""
         exit_verdict, _ = self._ask_exit(profile, instant, key, held)
         retracted, early = self._retracts(occasion, key, held, when, exit_verdict, anchor)
-        expired = self._ttl is not None and instant >= held[SINCE] + self._ttl
+        since: int = held[SINCE]
+        entered: int = held[ENTERED]
+        expired = self._ttl is not None and instant >= since + self._ttl
         by_condition = when is False if self._exit is None else exit_verdict is True
         disqualified = self.index in occasion.redefined and when is False
         if not (retracted or disqualified) and (
-            instant < held[ENTERED] + self._dwell or not (expired or by_condition)
+            instant < entered + self._dwell or not (expired or by_condition)
         ):
             return False
         if by_condition and self._exit is not None:
@@ -427,10 +429,10 @@ class SegmentRule(Rule):
         else:
             assert self._ttl is not None
             leaf = f"ttl {format_duration(self._ttl)}"
-            reason = [Leaf(leaf, [], instant - held[SINCE], ">=", self._ttl, True)]
+            reason = [Leaf(leaf, [], instant - since, ">=", self._ttl, True)]
         seq, event_id = self.identify(profile, key)
         decision = Decision(self, "retracted" if retracted else "exited", seq, key, event_id, reason)
-        decision.since = held[ENTERED]
+        decision.since = entered
         decisions.append(decision)
         if retracted:
             decision.retracts = held[ENTRY_ID]
@@ -475,10 +477,13 @@ class SegmentRule(Rule):
         due = until if self._exit is None or self._renew else FOREVER
         if self._exit is not None:
             due = min(due, exit_until)
-        if self._ttl is not None and held[SINCE] + self._ttl > instant:
-            due = min(due, held[SINCE] + self._ttl)
-        if instant < held[ENTERED] + self._dwell and (exit_verdict is True or when is False):
-            due = min(due, held[ENTERED] + self._dwell)
+        since: int = held[SINCE]
+        if self._ttl is not None and instant < since + self._ttl < due:
+            due = since + self._ttl
+        if exit_verdict is True or when is False:
+            held_until: int = held[ENTERED] + self._dwell
+            if instant < held_until < due:
+                due = held_until
         return due
 
     def _ask_exit(

@@ -56,11 +56,17 @@ class Share(Value):
         total, until = self.total.read(profile, instant, None)
         if total is None or total[N] < self.min_n:
             return (None, 0, until)
-        part, end = self._part.read(profile, instant, key)
+        mine = 0
+        if self._is_of_pairs:
+            n, end = self._part.count(self._part.state(profile, key), profile, instant)
+            mine = n * MICRO
+        else:
+            part, end = self._part.read(profile, instant, key)
+            if part is not None:
+                mine = part[TOTAL]
         until = min(until, end)
         if total[TOTAL] <= 0 or covered_from(self.total, profile, None) > -FOREVER:
             return (None, 0, until)
-        mine = 0 if part is None else part[N] * MICRO if self._is_of_pairs else part[TOTAL]
         return (mine / total[TOTAL], 0, until)
 
 

@@ -32,8 +32,8 @@ from stream.instants import format_instant
 EVIDENCE: Final = 3
 """Newest events that a leaf of a reason names."""
 
-_encode_item = msgspec.msgpack.Encoder().encode
-_decode_item = msgspec.msgpack.Decoder().decode
+_encode_item: Final = msgspec.msgpack.Encoder().encode
+_decode_item: Final = msgspec.msgpack.Decoder().decode
 
 KeysOf = Callable[[Event], tuple[str, ...]]
 """The keys of an event, none if it has none."""
@@ -211,6 +211,10 @@ class Cells(Summary):
         """The cell of what counts at `instant` (None: nothing), and the next instant at which that may change."""
         raise AssertionError("every summary of cells defines this")
 
+    def count(self, state: Any, profile: Profile, instant: int) -> tuple[int, int]:
+        """How many events of a state count at `instant`, and the next instant at which that may change."""
+        raise AssertionError("every summary of cells defines this")
+
     def most(self, state: Any) -> int:
         """How many events a state can count at most, at whatever instant."""
         raise AssertionError("every summary of cells defines this")
@@ -238,6 +242,9 @@ class CellSummary(Cells):
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
         return self.state(profile, key), FOREVER
+
+    def count(self, state: Any, profile: Profile, instant: int) -> tuple[int, int]:
+        return (0 if state is None else int(state[N])), FOREVER
 
     def most(self, state: Any) -> int:
         return int(state[N])
@@ -303,6 +310,16 @@ class WindowSummary(Cells):
                 self.shape.merge(cell, pane)
         return cell, until
 
+    def count(self, state: Any, profile: Profile, instant: int) -> tuple[int, int]:
+        if state is None:
+            return 0, FOREVER
+        times, panes = kept_in(state)
+        low, high, inside, until = self.window.select(times, panes, instant, profile)
+        n = high - low
+        for pane in inside:
+            n += int(pane[N])
+        return n, until
+
 
 class NewestSummary(Cells):
     """The newest time of each distinct value, for `distinct` and `days`, as [{value: time}, size to tidy up at].
@@ -346,7 +363,13 @@ class NewestSummary(Cells):
 
     def read(self, profile: Profile, instant: int, key: str | None) -> tuple[Cell | None, int]:
         """[n of values inside, oldest of their times, newest, their smallest hashes]."""
-        state = self.state(profile, key)
+        return self._read(self.state(profile, key), profile, instant)
+
+    def count(self, state: Any, profile: Profile, instant: int) -> tuple[int, int]:
+        cell, until = self._read(state, profile, instant)
+        return (0 if cell is None else int(cell[N])), until
+
+    def _read(self, state: Any, profile: Profile, instant: int) -> tuple[Cell | None, int]:
         if state is None:
             return None, FOREVER
         pairs = sorted((time, value) for value, time in state[0].items())
@@ -485,17 +508,16 @@ class PairSummary(Summary):
     __slots__ = ()
 
     def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
-        if state is None:
-            state = [-FOREVER, "", -FOREVER, "", -FOREVER]
+        pair: list[Any] = [-FOREVER, "", -FOREVER, "", -FOREVER] if state is None else state
         if role == 0:
-            if _is_before(state[0], state[1], time, event_id):
-                state[0], state[1] = time, event_id
-        elif _is_before(state[2], state[3], time, event_id):
-            state[4] = state[2]
-            state[2], state[3] = time, event_id
-        elif time > state[4]:
-            state[4] = time
-        return state
+            if _is_before(pair[0], pair[1], time, event_id):
+                pair[0], pair[1] = time, event_id
+        elif _is_before(pair[2], pair[3], time, event_id):
+            pair[4] = pair[2]
+            pair[2], pair[3] = time, event_id
+        elif time > pair[4]:
+            pair[4] = time
+        return pair
 
 
 class StepsSummary(Summary):
@@ -545,26 +567,30 @@ class LinesSummary(Summary):
         self._lines_of = lines_of
 
     def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
-        if state is None:
-            state = [EMPTY, EMPTY, EMPTY]
-        times: bytes = state[0]
-        sizes: bytes = state[1]
-        items: bytes = state[2]
-        item = _encode_item((event_id, self._lines_of(event)))
-        at, start = int(count(times)), len(items)
+        columns: list[Any] = [EMPTY, EMPTY, EMPTY] if state is None else state
+        times: bytes = columns[0]
+        sizes: bytes = columns[1]
+        items: bytes = columns[2]
+        item: bytes = _encode_item((event_id, self._lines_of(event)))
+        size = len(item).to_bytes(4, "little")
+        last = int(count(times))
+        at, start = last, len(items)
         while at and at_place(times, at - 1) >= time:
             before = start - int(read_i32_le(sizes, 4 * (at - 1)))
             if at_place(times, at - 1) == time and _decode_item(items[before:start])[0] <= event_id:
                 break
             at, start = at - 1, before
+        if at == last:
+            sizes, items = sizes + size, items + item
+        else:
+            sizes = sizes[: 4 * at] + size + sizes[4 * at :]
+            items = items[:start] + item + items[start:]
         times = put_at(times, at, time)
-        sizes = sizes[: 4 * at] + len(item).to_bytes(4, "little") + sizes[4 * at :]
-        items = items[:start] + item + items[start:]
-        if count(times) > self.CAPACITY:
+        if last == self.CAPACITY:
             items = items[int(read_i32_le(sizes, 0)) :]
             times, sizes = cut_before(times, 1), sizes[4:]
-        state[0], state[1], state[2] = times, sizes, items
-        return state
+        columns[0], columns[1], columns[2] = times, sizes, items
+        return columns
 
     def since(self, profile: Profile, start: int) -> list[list[Any]]:
         """[id, lines] of the events that are not older than `start`, oldest first."""

@@ -130,7 +130,7 @@ class Feature(Value):
 
 def covered_from(summary: Summary, profile: Profile, key: str | None) -> int:
     """The instant from which a summary has seen everything: -FOREVER if it always has."""
-    start = profile.covered.get(summary.slot, -FOREVER)
+    start = profile.covered.get(summary.slot, -FOREVER) if profile.covered else -FOREVER
     if summary.is_split and key is not None:
         entry = summary.entry(profile, key)
         if entry is not None:
@@ -144,6 +144,25 @@ class Count(Feature):
     """Number of events; 0 of nothing."""
 
     __slots__ = ()
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        summary = self.summary
+        state, start = None, -FOREVER
+        if not summary.is_split:
+            state = summary.state(profile, None)
+        elif key is not None:
+            entry = summary.entry(profile, key)
+            if entry is not None:
+                state = entry[summary.place]
+                seen: int | None = entry[COVERED]
+                if seen is not None:
+                    start = seen
+        if profile.covered:
+            start = max(start, profile.covered.get(summary.slot, -FOREVER))
+        n, until = summary.count(state, profile, instant)
+        if start > -FOREVER and start > self._window.reach(instant, profile):
+            return (None, 0, min(until, self._window.covered_at(start)))
+        return ((n if n >= self.min_n else None), 0, until)
 
     def of_nothing(self) -> Any:
         return 0
@@ -182,6 +201,9 @@ class Distinct(Count):
     """Number of different values of a field: exact up to 256, then estimated from the smallest hashes; 0 of nothing."""
 
     __slots__ = ()
+
+    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
+        return Feature.value(self, profile, instant, key)
 
     def only_falls(self) -> bool:
         return False  # an estimate of more than 256 may become an exact 256
