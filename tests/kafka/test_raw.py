@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.record._crecords import DefaultRecord
 from kafka import KafkaAdminClient, KafkaProducer
 
-from stream.runtime.kafka.raw import Fetched, SeenEnd, deliver_raw_records, seek, watch_ends
+from stream.runtime.kafka.raw import (
+    Fetched,
+    Rest,
+    SeenEnd,
+    deliver_raw_records,
+    rest_after_few,
+    seek,
+    watch_ends,
+)
 from tests.kafka.broker import Broker
 
 NOW = int(time.time() * 1000)  # what is older than the retention of a topic is deleted any time
@@ -66,3 +78,51 @@ async def _read(address: str, tp: TopicPartition) -> None:
         assert ends[tp].instant > earlier, "an empty fetch says that the end is still the end"
     finally:
         await consumer.stop()
+
+
+REST = Rest(least=2.0, most=10.0, many=40, flood=200)
+
+
+def test_the_more_a_fetch_brought_the_longer_the_next_one_rests_unless_more_is_waiting() -> None:
+    rests = [REST.after(taken) for taken in (1, 20, 40, 199)]
+    assert rests == [pytest.approx(2.2), 6.0, 10.0, 10.0]
+    assert [REST.after(taken) for taken in (0, 200, 10_000)] == [0.0] * 3, "nobody, or too many"
+
+
+def test_a_rest_is_counted_from_the_request_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request to one node after the other, whatever was taken in between; the clock stands but for what is said."""
+    now, slept, asked = [100.0], list[float](), list[int]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    async def proceed(assignment: Any, node: int, request: Any) -> bool:
+        asked.append(node)
+        return True
+
+    taken_of = Counter[tuple[str, int]]()
+    fetcher = SimpleNamespace(_records=SimpleNamespace(taken=taken_of), _proc_fetch_request=proceed)
+    rest_after_few(cast(AIOKafkaConsumer, SimpleNamespace(_fetcher=fetcher)), REST)
+    monkeypatch.setattr("stream.runtime.kafka.raw.asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("stream.runtime.kafka.raw.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    async def fetch(node: int, *, taken: int, later: float) -> None:
+        now[0] += later
+        taken_of["events", node] = taken - 1
+        taken_of["events", node + 10] = 1
+        taken_of["events", 99] = 500  # another node's
+        request = SimpleNamespace(topics=[("events", [(node, 0, 1), (node + 10, 0, 1)])])
+        assert await fetcher._proc_fetch_request(None, node, request)
+        assert taken_of == {("events", 99): 500}
+
+    async def work() -> None:
+        await fetch(1, taken=20, later=0.0)  # the first of its node
+        await fetch(1, taken=20, later=1.0)
+        await fetch(2, taken=20, later=1.0)
+        await fetch(1, taken=20, later=7.0)
+        await fetch(1, taken=500, later=0.0)
+
+    asyncio.run(work())
+    assert slept == [pytest.approx(5.0)]
+    assert asked == [1, 1, 2, 1, 1]

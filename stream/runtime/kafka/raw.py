@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -61,8 +61,10 @@ class SeenEnd(NamedTuple):
 class _RawResults(OrderedDict[TopicPartition, Any]):
     """The fetcher's shelf of results; what is put on it hands out raw records."""
 
-    taken = 0
-    """Records taken off it since this was last set to 0."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: Counter[tuple[str, int]] = Counter()
+        """Records taken off it, by partition, until somebody takes them out of here."""
 
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:
@@ -103,7 +105,7 @@ class _RawRecords:
                 parts.next_fetch_offset = fetched[-1].offset + 1
         state.consumed_to(parts.next_fetch_offset)
         fetched.start, fetched.next_offset = start, state.position
-        self._shelf.taken += len(fetched)
+        self._shelf.taken[partition] += len(fetched)
         return fetched
 
 
@@ -172,25 +174,45 @@ def watch_ends(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, SeenEnd]) 
     fetcher._proc_fetch_request = proceed_and_note
 
 
-def rest_after_few(consumer: AIOKafkaConsumer, records: int, seconds: float) -> None:
-    """Makes a started consumer fetch no sooner than `seconds` after its last fetch if fewer than `records` were taken.
+class Rest(NamedTuple):
+    """How long a fetch waits after the one before it, in seconds."""
 
-    A fetch, a step and its acknowledgements cost the same for one record and for a hundred. The rest must come before
-    the fetch: a record that comes meanwhile waits at the broker for half of it, on average, and is then taken at once;
-    what was fetched before resting would wait for all of it. It is counted from the request before, so that a machine
-    which is slow, or busy, does not rest on top of that.
+    least: float
+    most: float
+    many: int
+    """Records from which on a fetch has brought enough for the longest rest."""
+    flood: int
+    """Records from which on there is none: more are waiting."""
+
+    def after(self, taken: int) -> float:
+        """The rest after a fetch that brought so many records."""
+        if not 0 < taken < self.flood:
+            return 0.0
+        return self.least + (self.most - self.least) * min(1.0, taken / self.many)
+
+
+def rest_after_few(consumer: AIOKafkaConsumer, rest: Rest) -> None:
+    """Makes a started consumer fetch no sooner than `rest` says after its last fetch.
+
+    A fetch, a step and its acknowledgements cost the same for one record and for a hundred. Where few come there is
+    time for many fetches, and records need not wait; the more come, the more a fetch should bring. The rest must come
+    before the fetch: a record that comes meanwhile waits at the broker for half of it, on average, and is then taken at
+    once; what was fetched before resting would wait for all of it. It is counted from the request before, so that a
+    machine which is slow, or busy, does not rest on top of that.
     """
     fetcher = consumer._fetcher
     proceed = fetcher._proc_fetch_request
     sent: dict[int, float] = {}
 
     async def rest_and_proceed(assignment: Any, node: int, request: Any) -> bool:
-        shelf = fetcher._records
-        taken, shelf.taken = shelf.taken, 0
-        if 0 < taken < records:
-            rest = sent.get(node, 0.0) + seconds - time.monotonic()
-            if rest > 0:
-                await asyncio.sleep(rest)
+        # Of this node's partitions only: others' fetches rest by themselves.
+        forget = fetcher._records.taken.pop
+        asked = [(topic, partition) for topic, partitions in request.topics for partition, *_ in partitions]
+        taken = sum([forget(partition, 0) for partition in asked])
+        if seconds := rest.after(taken):
+            left = sent.get(node, 0.0) + seconds - time.monotonic()
+            if left > 0:
+                await asyncio.sleep(left)
         sent[node] = time.monotonic()
         wake: bool = await proceed(assignment, node, request)
         return wake
