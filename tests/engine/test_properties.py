@@ -349,7 +349,7 @@ def test_the_reasons_of_a_change_are_the_leaves_that_decide_in_the_explanation(
 ) -> None:
     plan = plan_of(name)
     profile = gather(plan, [event for event in events if event.user])
-    instant = profile.clock + after
+    instant = max(profile.clock, events[0].time) + after  # of somebody to whom nothing happened, too
     for rule, node in conditions_in(plan):
         for key in keys_of(plan, rule):
             said = node.explain(profile, instant, key)
