@@ -212,6 +212,7 @@ class RocksStore:
         options.set_max_write_buffer_number(3)
         options.set_compression_type(DBCompressionType.lz4())
         options.set_max_background_jobs(2)
+        options.set_allow_concurrent_memtable_write(False)  # one thread writes; vectors, for loading, demand it
         options.set_keep_log_file_num(2)
         options.set_max_open_files(256)
         # What loading leaves must not stop the first writes after it, and the process with them.
@@ -219,7 +220,6 @@ class RocksStore:
         options.set_level_zero_stop_writes_trigger(3 * _LOAD_FILES)
         if self._loading:
             options.set_memtable_factory(MemtableFactory.vector())
-            options.set_allow_concurrent_memtable_write(False)
             options.set_write_buffer_size(_LOAD_BUFFER)
             options.set_max_write_buffer_number(_LOAD_BUFFERS)
             options.set_level_zero_file_num_compaction_trigger(_LOAD_FILES)
