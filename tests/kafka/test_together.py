@@ -19,6 +19,33 @@ def test_results_come_in_their_order() -> None:
     assert asyncio.run(together(())) == []
 
 
+@pytest.mark.parametrize("cancelled", [False, True], ids=["it fails", "it is cancelled"])
+def test_one_alone_is_not_left_running_either(cancelled: bool) -> None:
+    ended: list[str] = []
+
+    async def alone() -> int:
+        try:
+            await asyncio.sleep(0)
+            if cancelled:
+                await asyncio.Event().wait()
+            raise ValueError("alone")
+        finally:
+            await asyncio.sleep(0)
+            ended.append("alone")
+
+    async def test() -> None:
+        task = asyncio.create_task(together([alone()]))
+        for _ in range(3 if cancelled else 0):
+            await asyncio.sleep(0)
+        if cancelled:
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError if cancelled else ValueError):
+            await task
+        assert ended == ["alone"]
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize("cancelled", [False, True], ids=["one fails", "it is cancelled"])
 def test_nothing_is_left_running(cancelled: bool) -> None:
     ended: list[str] = []

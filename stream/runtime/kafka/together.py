@@ -11,7 +11,10 @@ _T = TypeVar("_T")
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     """Their results in order. The first error is raised once the others are cancelled and have ended."""
-    tasks = [asyncio.create_task(each) for each in coroutines]
+    started = list(coroutines)
+    if len(started) == 1:  # most rounds of a low rate: a task costs more than to wait
+        return [await started[0]]
+    tasks = [asyncio.create_task(each) for each in started]
     try:
         return await asyncio.gather(*tasks)
     except BaseException:
