@@ -61,7 +61,7 @@ class ActionReader(NodeReader):
         return fields
 
     def _quiet_hours(self, node: yaml.Node) -> QuietHours | None:
-        items = self._source.items(node, "quiet_hours")
+        items = self._source.items(node, "quiet_hours", "[22:00, 08:00]")
         if items is None:
             return None
         minutes = []

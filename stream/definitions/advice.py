@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from stream.definitions.bounds import WHOLE, Bounds, Needs
 from stream.definitions.check import conditions_of_owner, names_of, sequences_of
 from stream.definitions.emptied import always_unknown, stuck, unknown_names
-from stream.definitions.events_advice import advise_selector
+from stream.definitions.events_advice import advise_fields, advise_selector
 from stream.definitions.model import (
     LIFETIME,
     AtLeast,
@@ -54,6 +54,7 @@ class _Adviser:
             advise_selector(selector, self._all, self._warn)
         for feature in self._all.features.values():
             self._feature(feature)
+            advise_fields(feature, self._warn)
         for segment in self._all.segments.values():
             self._segment(segment)
         for ladder in self._all.ladders.values():

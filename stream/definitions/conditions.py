@@ -21,6 +21,26 @@ _FORMS = {
 }
 _STEP_KEYS = {"do": ("do",), "then": ("then", "within", "without"), "not": ("not", "for")}
 Form = Literal["all", "any", "at_least"]
+_COUNTING = (
+    "count",
+    "sum",
+    "mean",
+    "min",
+    "max",
+    "days",
+    "distinct",
+    "share",
+    "top",
+    "since_last",
+    "since_first",
+)
+_ELSEWHERE = {
+    "do": {
+        "where": 'a `where` belongs to the selector: {events: {big: {type: order_completed, where: "value >= 100"}}}',
+        "times": "how often is a feature, `{count: …, last: …}`, that an expression compares",
+        "within": "write `last: 7d`",
+    }
+}
 
 
 class ConditionReader(NodeReader):
@@ -46,14 +66,17 @@ class ConditionReader(NodeReader):
         forms = [form for form in _FORMS if form in keys]
         if not forms:
             unknown = keys[0] if keys else ""
-            source.error(node, f"{expected}, not `{unknown}`{suggest(unknown, _FORMS)}")
+            hint = suggest(unknown, _FORMS)
+            if unknown in _COUNTING:
+                hint = f"; a value stands in `features:` under a name, and `{what}` compares it: `name >= 3`"
+            source.error(node, f"{expected}, not `{unknown}`{hint}")
             return broken(at)
         if len(forms) > 1:
             joined = ", ".join(f"{{{form}: …}}" for form in forms)
             source.error(node, f"{what} has {listing(forms)}; join them: {{all: [{joined}]}}")
             return broken(at)
         form = forms[0]
-        fields = source.fields(node, f"`{form}`", _FORMS[form])
+        fields = source.fields(node, f"`{form}`", _FORMS[form], elsewhere=_ELSEWHERE.get(form, {}))
         if fields is None or form not in fields:
             return broken(at)
         if form == "not":

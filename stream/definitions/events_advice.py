@@ -14,6 +14,7 @@ from stream.definitions.model import (
     Constant,
     Definitions,
     Expression,
+    Feature,
     Logic,
     Membership,
     Name,
@@ -26,6 +27,7 @@ from stream.events import CLOCK_ADVANCED, ENVELOPE_FIELDS
 
 Warn = Callable[[Place, str], None]
 _BOUNDS = Bounds({})
+_LINE_FIELDS = ("product_id", "name", "category", "brand")
 
 
 def advise_selector(selector: Selector, definitions: Definitions, warn: Warn) -> None:
@@ -43,6 +45,15 @@ def advise_selector(selector: Selector, definitions: Definitions, warn: Warn) ->
         _name(name, definitions, warn)
     for comparison in _comparisons(selector.where):
         _types(comparison, warn)
+
+
+def advise_fields(feature: Feature, warn: Warn) -> None:
+    """Adds warnings about the fields that a feature reads."""
+    for field, known in ((feature.field, ENVELOPE_FIELDS), (feature.by, (*ENVELOPE_FIELDS, *_LINE_FIELDS))):
+        if field is None or "." in field or field in known:
+            continue
+        if near := get_close_matches(field, known, n=1, cutoff=0.8):
+            warn(feature.at, f"`{field}` of feature `{feature.name}`; did you mean `{near[0]}`?")
 
 
 def _slip_of(type_: str) -> str | None:

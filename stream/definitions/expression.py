@@ -145,6 +145,10 @@ def _hint(text: str, offset: int, found: str, expected: set[str]) -> str:
         return f"`{found}` is neither a number nor a duration like 90s, 30m, 2h, 7d, 4w{hint}"
     if found == "," and number and re.match(r",\d{3}\b", text[offset:]):
         return f"unexpected `,`; write the number without it: {number[0]}{text[offset + 1 : offset + 4]}"
+    if found == "," and expected.isdisjoint(("COMMA", "RPAR", "RSQB", *_VALUES)):
+        return "unexpected `,`; join conditions with `and` or `or`"
+    if found in "€$£¥₩":
+        return f"unexpected `{found}`; write the number alone"
     if found in (")", "]"):
         return f"unexpected `{found}`; nothing is open that it could close" if not expected & _VALUES else ""
     if first in "<>=!" and not expected & {*_VALUES, "COMPARATOR"}:

@@ -7,8 +7,9 @@ finds all problems of all files.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import yaml
@@ -197,11 +198,17 @@ class Source:
         self.problems.error(self.place(node), message)
 
     def fields(
-        self, node: yaml.Node, what: str, allowed: Sequence[str] | None, example: str = ""
+        self,
+        node: yaml.Node,
+        what: str,
+        allowed: Sequence[str] | None,
+        example: str = "",
+        elsewhere: Mapping[str, str] = MappingProxyType({}),
     ) -> dict[str, tuple[yaml.Node, yaml.Node]] | None:
         """key → (key node, value node) of a mapping.
 
         `allowed`: the keys that may occur; None for any name. `example`: how it is written, with {} for a bare text.
+        `elsewhere`: of keys that belong to another place, what to write instead.
         """
         if isinstance(node, UnknownScalar):
             return None
@@ -219,7 +226,8 @@ class Source:
                 first = found[key][0].start_mark.line + 1
                 self.error(key_node, f"`{key}` stands twice in {what}, first in line {first}; keep one")
             elif allowed is not None and key not in allowed:
-                hint = suggest(key, allowed) or f" (known: {', '.join(allowed)})"
+                hint = f"; {elsewhere[key]}" if key in elsewhere else suggest(key, allowed)
+                hint = hint or f" (known: {', '.join(allowed)})"
                 self.error(key_node, f"unknown key `{key}` in {what}{hint}")
             else:
                 found[key] = (key_node, value_node)
@@ -230,11 +238,11 @@ class Source:
         if all(key.value in allowed for key, _ in node.value):
             self.error(at, message)
 
-    def items(self, node: yaml.Node, what: str) -> list[yaml.Node] | None:
+    def items(self, node: yaml.Node, what: str, example: str = "") -> list[yaml.Node] | None:
         if isinstance(node, UnknownScalar):
             return None
         if not isinstance(node, yaml.SequenceNode):
-            self.error(node, f"{what} must be a list, not {kind(node)}")
+            self.error(node, f"{what} must be a list{example and f' like {example}'}, not {kind(node)}")
             return None
         return list(node.value)
 
