@@ -15,15 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.record._crecords import DefaultRecord
 from kafka import KafkaAdminClient, KafkaProducer
 
-from stream.runtime.kafka.raw import (
-    Fetched,
-    Rest,
-    SeenEnd,
-    deliver_raw_records,
-    rest_after_few,
-    seek,
-    watch_ends,
-)
+from stream.runtime.kafka.raw import Fetched, SeenEnd, deliver_raw_records, rest_after_few, seek, watch_ends
 from tests.kafka.broker import Broker
 
 NOW = int(time.time() * 1000)  # what is older than the retention of a topic is deleted any time
@@ -80,15 +72,6 @@ async def _read(address: str, tp: TopicPartition) -> None:
         await consumer.stop()
 
 
-REST = Rest(least=2.0, most=10.0, many=40, flood=200)
-
-
-def test_the_more_a_fetch_brought_the_longer_the_next_one_rests_unless_more_is_waiting() -> None:
-    rests = [REST.after(taken) for taken in (1, 20, 40, 199)]
-    assert rests == [pytest.approx(2.2), 6.0, 10.0, 10.0]
-    assert [REST.after(taken) for taken in (0, 200, 10_000)] == [0.0] * 3, "nobody, or too many"
-
-
 def test_a_rest_is_counted_from_the_request_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request to one node after the other, whatever was taken in between; the clock stands but for what is said."""
     now, slept, asked = [100.0], list[float](), list[int]()
@@ -103,7 +86,7 @@ def test_a_rest_is_counted_from_the_request_before(monkeypatch: pytest.MonkeyPat
 
     taken_of = Counter[tuple[str, int]]()
     fetcher = SimpleNamespace(_records=SimpleNamespace(taken=taken_of), _proc_fetch_request=proceed)
-    rest_after_few(cast(AIOKafkaConsumer, SimpleNamespace(_fetcher=fetcher)), REST)
+    rest_after_few(cast(AIOKafkaConsumer, SimpleNamespace(_fetcher=fetcher)), 200, 6.0)
     monkeypatch.setattr("stream.runtime.kafka.raw.asyncio", SimpleNamespace(sleep=sleep))
     monkeypatch.setattr("stream.runtime.kafka.raw.time", SimpleNamespace(monotonic=lambda: now[0]))
 
@@ -121,8 +104,9 @@ def test_a_rest_is_counted_from_the_request_before(monkeypatch: pytest.MonkeyPat
         await fetch(1, taken=20, later=1.0)
         await fetch(2, taken=20, later=1.0)
         await fetch(1, taken=20, later=7.0)
-        await fetch(1, taken=500, later=0.0)
+        await fetch(1, taken=500, later=0.0)  # more is waiting
+        await fetch(1, taken=0, later=0.0)
 
     asyncio.run(work())
     assert slept == [pytest.approx(5.0)]
-    assert asked == [1, 1, 2, 1, 1]
+    assert asked == [1, 1, 2, 1, 1, 1]

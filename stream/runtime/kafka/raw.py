@@ -174,31 +174,13 @@ def watch_ends(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, SeenEnd]) 
     fetcher._proc_fetch_request = proceed_and_note
 
 
-class Rest(NamedTuple):
-    """How long a fetch waits after the one before it, in seconds."""
+def rest_after_few(consumer: AIOKafkaConsumer, records: int, seconds: float) -> None:
+    """Makes a started consumer fetch no sooner than `seconds` after its last fetch if fewer than `records` were taken.
 
-    least: float
-    most: float
-    many: int
-    """Records from which on a fetch has brought enough for the longest rest."""
-    flood: int
-    """Records from which on there is none: more are waiting."""
-
-    def after(self, taken: int) -> float:
-        """The rest after a fetch that brought so many records."""
-        if not 0 < taken < self.flood:
-            return 0.0
-        return self.least + (self.most - self.least) * min(1.0, taken / self.many)
-
-
-def rest_after_few(consumer: AIOKafkaConsumer, rest: Rest) -> None:
-    """Makes a started consumer fetch no sooner than `rest` says after its last fetch.
-
-    A fetch, a step and its acknowledgements cost the same for one record and for a hundred. Where few come there is
-    time for many fetches, and records need not wait; the more come, the more a fetch should bring. The rest must come
-    before the fetch: a record that comes meanwhile waits at the broker for half of it, on average, and is then taken at
-    once; what was fetched before resting would wait for all of it. It is counted from the request before, so that a
-    machine which is slow, or busy, does not rest on top of that.
+    A fetch, a step and its acknowledgements cost the same for one record and for a hundred. The rest must come before
+    the fetch: a record that comes meanwhile waits at the broker for half of it, on average, and is then taken at once;
+    what was fetched before resting would wait for all of it. It is counted from the request before, so that a machine
+    which is slow, or busy, does not rest on top of that.
     """
     fetcher = consumer._fetcher
     proceed = fetcher._proc_fetch_request
@@ -209,7 +191,7 @@ def rest_after_few(consumer: AIOKafkaConsumer, rest: Rest) -> None:
         forget = fetcher._records.taken.pop
         asked = [(topic, partition) for topic, partitions in request.topics for partition, *_ in partitions]
         taken = sum([forget(partition, 0) for partition in asked])
-        if seconds := rest.after(taken):
+        if 0 < taken < records:
             left = sent.get(node, 0.0) + seconds - time.monotonic()
             if left > 0:
                 await asyncio.sleep(left)

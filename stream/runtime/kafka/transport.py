@@ -33,15 +33,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from stream.errors import OperatorError
-from stream.runtime.kafka.raw import (
-    Fetched,
-    Rest,
-    SeenEnd,
-    deliver_raw_records,
-    rest_after_few,
-    seek,
-    watch_ends,
-)
+from stream.runtime.kafka.raw import Fetched, SeenEnd, deliver_raw_records, rest_after_few, seek, watch_ends
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +43,10 @@ FETCH_WAIT_MS = 100
 
 BUFFERED_LOADS = 8
 """Loads that may wait for the worker: `stream_buffer_maxsize`."""
-_REST = Rest(least=0.003, most=0.01, many=30, flood=200)
-"""The resolution of live work: at 1,000 records a second a fetch brings four of them, at 5,000 fifty."""
+_FEW = 200
+_REST_SECONDS = 0.01
+"""After a fetch of a few records the next begins so much later: the resolution of live work, see `rest_after_few`. With
+3 ms the median latency at 1,000 events/s is 3 ms shorter, and a worker takes twice the CPU."""
 
 
 _COMMIT_SECONDS = 5.0
@@ -117,7 +111,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         deliver_raw_records(self._consumer)
         watch_ends(self._consumer, self.consumer.ends)
-        rest_after_few(self._consumer, _REST)
+        rest_after_few(self._consumer, _FEW, _REST_SECONDS)
 
     async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109  # Faust's
         """Faust's way to the thread and back, a queue with workers that wait for it, costs as much as the fetch."""
