@@ -11,8 +11,9 @@ from typing import Any
 from stream.changes import Line, Lines
 from stream.engine.cells import MAX_TEXT, MICRO, to_micros, to_scalar
 from stream.engine.fields import read_field
+from stream.engine.lines import LinesSummary
 from stream.engine.profile import FOREVER, Profile
-from stream.engine.summaries import CellSummary, LinesSummary, last_time
+from stream.engine.summaries import CellSummary, last_time
 from stream.events import Event
 
 _read_product, _read_quantity, _read_price = map(read_field, ("product_id", "quantity", "price"))

@@ -30,6 +30,7 @@ from stream.engine.cells import DISTINCT, ENDS, RANGES, SETS, SUMS, TIMES, Shape
 from stream.engine.decisions import Rule
 from stream.engine.duplicates import CAPACITY, ENTRY
 from stream.engine.ladders import LadderRule
+from stream.engine.lines import LinesSummary
 from stream.engine.membership import SegmentRule
 from stream.engine.plan import Plan
 from stream.engine.profile import HEADER
@@ -37,7 +38,6 @@ from stream.engine.summaries import (
     EVIDENCE,
     CellSummary,
     DecaySummary,
-    LinesSummary,
     NewestSummary,
     PairSummary,
     RecentSummary,

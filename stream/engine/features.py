@@ -19,6 +19,7 @@ from stream.engine.attachments import lines_of
 from stream.engine.calendar import Periods
 from stream.engine.fields import read_field
 from stream.engine.keys import compile_days, compile_fold, compile_keys, present, times_keys, with_keys
+from stream.engine.lines import LinesSummary
 from stream.engine.selectors import compile_where
 from stream.engine.summaries import (
     Bundle,
@@ -26,7 +27,6 @@ from stream.engine.summaries import (
     CellSummary,
     DecaySummary,
     KeysOf,
-    LinesSummary,
     NewestSummary,
     RecentSummary,
     Summary,
