@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stream.definitions.model import AGGREGATES
 from stream.definitions.parameters import KINDS as PARAMETER_KINDS
 from stream.definitions.reader import (
-    AGGREGATES,
     MAX_KEYS,
     NEED_FIELD,
     NEED_KEYS,

@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 import yaml
 
-from stream.definitions.model import AtLeast, Condition, Do, Not, Place, Sequence, Step, Test
+from stream.definitions.model import AGGREGATES, AtLeast, Condition, Do, Not, Place, Sequence, Step, Test
 from stream.definitions.nodes import Fields, NodeReader, broken
 from stream.definitions.source import kind, listing, suggest
 
@@ -21,19 +21,6 @@ _FORMS = {
 }
 _STEP_KEYS = {"do": ("do",), "then": ("then", "within", "without"), "not": ("not", "for")}
 Form = Literal["all", "any", "at_least"]
-_COUNTING = (
-    "count",
-    "sum",
-    "mean",
-    "min",
-    "max",
-    "days",
-    "distinct",
-    "share",
-    "top",
-    "since_last",
-    "since_first",
-)
 _ELSEWHERE = {
     "do": {
         "where": 'a `where` belongs to the selector: {events: {big: {type: order_completed, where: "value >= 100"}}}',
@@ -67,7 +54,7 @@ class ConditionReader(NodeReader):
         if not forms:
             unknown = keys[0] if keys else ""
             hint = suggest(unknown, _FORMS)
-            if unknown in _COUNTING:
+            if unknown in AGGREGATES:
                 hint = f"; a value stands in `features:` under a name, and `{what}` compares it: `name >= 3`"
             source.error(node, f"{expected}, not `{unknown}`{hint}")
             return broken(at)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stream.definitions.model import (
+    AGGREGATES,
     Arithmetic,
     Call,
     Comparison,
@@ -24,7 +25,6 @@ from stream.definitions.model import (
 )
 from stream.definitions.names import Names
 from stream.definitions.nodes import is_broken
-from stream.definitions.reader import AGGREGATES
 from stream.definitions.source import Problems, suggest
 from stream.definitions.text import write
 

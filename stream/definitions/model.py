@@ -130,12 +130,19 @@ class Window:
 LIFETIME = Window("lifetime")
 
 
+AGGREGATES = (
+    "count", "sum", "mean", "min", "max", "first_value", "last_value", "distinct",
+    "days", "weeks", "months", "since_first", "since_last", "mean_gap", "share", "top",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """A number or value kept per user (and per key, with `by`)."""
 
     name: str
     aggregate: str
+    """One of AGGREGATES."""
     selector: Reference
     field: str | None
     window: Window

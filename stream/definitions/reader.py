@@ -11,6 +11,7 @@ import yaml
 from stream.definitions.actions import ActionReader
 from stream.definitions.conditions import ConditionReader
 from stream.definitions.model import (
+    AGGREGATES,
     LIFETIME,
     Feature,
     Formula,
@@ -28,10 +29,6 @@ from stream.definitions.source import Source, listing
 from stream.definitions.zones import find_zone
 from stream.durations import format_duration
 
-AGGREGATES = (
-    "count", "sum", "mean", "min", "max", "first_value", "last_value", "distinct",
-    "days", "weeks", "months", "since_first", "since_last", "mean_gap", "share", "top",
-)  # fmt: skip
 NEED_FIELD = {"sum", "mean", "min", "max", "first_value", "last_value", "distinct"}
 TAKE_FIELD = NEED_FIELD | {"share", "top"}
 NEED_KEYS = {"share", "top"}
