@@ -22,12 +22,11 @@ from stream.definitions.model import (
     Selector,
 )
 from stream.definitions.text import write
-from stream.definitions.vocabulary import WELL_KNOWN_TYPES
+from stream.definitions.vocabulary import LINE_FIELDS, WELL_KNOWN_TYPES
 from stream.events import CLOCK_ADVANCED, ENVELOPE_FIELDS
 
 Warn = Callable[[Place, str], None]
 _BOUNDS = Bounds({})
-_LINE_FIELDS = ("product_id", "name", "category", "brand")
 
 
 def advise_selector(selector: Selector, definitions: Definitions, warn: Warn) -> None:
@@ -49,7 +48,7 @@ def advise_selector(selector: Selector, definitions: Definitions, warn: Warn) ->
 
 def advise_fields(feature: Feature, warn: Warn) -> None:
     """Adds warnings about the fields that a feature reads."""
-    for field, known in ((feature.field, ENVELOPE_FIELDS), (feature.by, (*ENVELOPE_FIELDS, *_LINE_FIELDS))):
+    for field, known in ((feature.field, ENVELOPE_FIELDS), (feature.by, (*ENVELOPE_FIELDS, *LINE_FIELDS))):
         if field is None or "." in field or field in known:
             continue
         if near := get_close_matches(field, known, n=1, cutoff=0.8):

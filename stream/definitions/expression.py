@@ -72,14 +72,6 @@ def _parser() -> Lark:
     return Lark(grammar, parser="lalr", propagate_positions=True, maybe_placeholders=False)
 
 
-def parse_number(text: str) -> int | float | None:
-    """The number that `text` writes, None if no double holds it; ValueError if it writes none."""
-    value = float(text)
-    if not isfinite(value):
-        return None
-    return int(text) if text.isdecimal() else value
-
-
 def _no_parameters(name: str) -> Parameter | str:
     return f"there are no parameters here, so nothing is `${name}`"
 
@@ -251,10 +243,10 @@ class _Builder:
 
     def _finite(self, text: str, node: Tree[Any]) -> int | float:
         """A number that a double holds: JSON and the engine know no others."""
-        value = parse_number(text)
-        if value is None:
+        value = float(text)
+        if not isfinite(value):
             raise ExpressionError(f"`{text}` is larger than any number here", node.meta.start_pos)
-        return value
+        return int(text) if text.isdecimal() else value
 
     def _duration(self, node: Tree[Any], children: list[Any]) -> Expression:
         text = str(children[0])

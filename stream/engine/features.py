@@ -14,6 +14,7 @@ from stream.definitions.canonical import Canon, field_form
 from stream.definitions.check import names_of
 from stream.definitions.model import Definitions, Reference
 from stream.definitions.reader import MAX_KEYS
+from stream.definitions.vocabulary import LINE_FIELDS
 from stream.engine import cells, shares, values, windows
 from stream.engine.attachments import lines_of
 from stream.engine.calendar import Periods
@@ -159,7 +160,7 @@ class FeatureCompiler:
     def lines(self, reference: Reference) -> LinesSummary:
         """The newest events of a selector with their lines."""
         form = ["lines", self.canon.reference(reference)]
-        self.need_fields("items", "product_id", "name", "category", "brand", "price", "quantity")
+        self.need_fields("items", *LINE_FIELDS)
         found: LinesSummary = self.share(form, lambda: LinesSummary(lines_of), [(reference, 0)])
         return found
 
