@@ -124,8 +124,8 @@ def measure_million(
 
     def pending() -> Mapping[str, float]:
         time.sleep(1.5)  # gauges are set once a second
-        name = "segstream_timers_pending"
-        return {"timers pending": total(exposition(port, name), name)}
+        metric = "segstream_timers_pending"
+        return {"timers pending": total(exposition(port, metric), metric)}
 
     sample = measure(worker(config), dict(os.environ), backlog, name, scrape(port), after=pending)
     yield Measurement(

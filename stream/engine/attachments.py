@@ -99,27 +99,27 @@ class Attachment:
         for collected in self._collect.since(profile, start)[::-1]:
             kept: list[list[Any]] = collected[1]
             for one in kept:
-                product: str = one[0]
+                product, quantity, price, name, category, brand = one
                 line = merged.get(product)
                 if line is None:
                     merged[product] = Line(
                         product_id=product,
-                        name=one[3],
-                        category=one[4],
-                        brand=one[5],
-                        price=one[2],
-                        quantity=one[1],
+                        name=name,
+                        category=category,
+                        brand=brand,
+                        price=price,
+                        quantity=quantity,
                     )
                     continue
-                line.quantity += one[1]
+                line.quantity += quantity
                 if line.price is None:
-                    line.price = one[2]
+                    line.price = price
                 if line.name is None:
-                    line.name = one[3]
+                    line.name = name
                 if line.category is None:
-                    line.category = one[4]
+                    line.category = category
                 if line.brand is None:
-                    line.brand = one[5]
+                    line.brand = brand
         if self._remove is not None:
             for removal in self._remove.since(profile, start):
                 for removed in removal[1]:
