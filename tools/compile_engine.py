@@ -33,6 +33,8 @@ _PLAIN = ("__init__", "cost", "explain")
 """No event waits for them."""
 _BESIDE = ("stream/durations.py", "stream/identifiers.py", "stream/instants.py", "stream/ingest/plain.py")
 """What every change asks of the rest, and the loop that reads events."""
+_CALLS = ["-fvisibility=hidden", "-fno-semantic-interposition", "-fno-plt"]
+"""Nobody replaces a function of the shared module from outside, so calls within it are direct ones."""
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 _TESTS = (
     "tests/test_compiled.py",
@@ -155,6 +157,8 @@ def _mypyc() -> None:
     # Whether the types are right is what `make types` asks, of the whole package.
     options = ["--config-file=", "--follow-imports=silent", "--cache-dir=mypy"]
     extensions = mypycify([*options, *modules], opt_level="3", debug_level="0", group_name=SHARED)
+    for extension in extensions:
+        extension.extra_compile_args += _CALLS
     setup(name="segstream", packages=[], ext_modules=extensions, script_args=["build_ext", "--inplace"])
 
 
