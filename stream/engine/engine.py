@@ -23,14 +23,14 @@ trace. So summaries forget relative to the clock, never relative to the instant 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from stream.engine.decisions import Decision, Occasion
 from stream.engine.duplicates import CAPACITY, hash_id, is_known, remember
 from stream.engine.migration import end_removed
-from stream.engine.partition import Dues, Partition, Profiles, Step
+from stream.engine.partition import Counts, Dues, Partition, Profiles, Step
 from stream.engine.plan import Dispatch, Plan, Route
 from stream.engine.profile import FOREVER, Profile
 from stream.engine.records import dress
@@ -38,11 +38,12 @@ from stream.engine.traits import leaves_of, write_traits
 from stream.errors import OperatorError
 from stream.events import Event
 
-_SLICE: Final = 256
-"""Events applied before the profiles that they touched are encoded and dropped.
+_SLICE: Final = 512
+"""Events of which those of one user are applied one after the other, on one profile.
 
-A profile costs a few microseconds to decode and encode, and more if it was touched so long ago that it has left the
-processor's cache. So it is cheaper to decode a user twice in a step than to keep thousands of profiles alive.
+What decides an event's effect is its user's profile and the watermark before it, which the events before it tell
+without being applied. So who comes first does not matter, and one profile at a time is decoded, changed and encoded
+while all of it lies in the processor's nearest cache. Hundreds of them kept alive at once took a sixth longer.
 """
 _GROWTH: Final = 512
 """Upper estimate of how many bytes an event adds to a profile, besides its id and traits."""
@@ -119,6 +120,61 @@ class Engine:
         return run.close()
 
 
+_Written = tuple[str, bytes, int]
+"""A user, the encoded profile, and the next due instant."""
+
+
+class _Arrival:
+    """An event that concerns its user, with what the events before it say of time."""
+
+    __slots__ = ("event", "leaves", "matched", "position", "route", "time", "watermark")
+
+    def __init__(
+        self,
+        event: Event,
+        time: int,
+        route: Route,
+        matched: int,
+        leaves: list[tuple[str, Any]],
+        position: int,
+        watermark: int,
+    ) -> None:
+        self.event = event
+        self.time = time
+        self.route = route
+        self.matched = matched
+        """Bits of the selectors that match it."""
+        self.leaves = leaves
+        """Its traits."""
+        self.position = position
+        """Among the events of its slice."""
+        self.watermark = watermark
+        """That of the events before it."""
+
+
+class _Mark:
+    """How far a step had come, to go back to."""
+
+    __slots__ = ("_bytes", "_changes", "_fired", "_members", "_tiers", "_users")
+
+    def __init__(self, run: _Run) -> None:
+        step, partition = run.step, run.partition
+        self._bytes, self._changes, self._fired = run.bytes, len(step.changes), len(step.fired)
+        self._users, self._members, self._tiers = (
+            partition.users,
+            dict(partition.members),
+            dict(partition.tiers),
+        )
+
+    def go_back(self, run: _Run) -> None:
+        """Undoes what a run decided since."""
+        step, partition = run.step, run.partition
+        run.bytes = self._bytes
+        del step.changes[self._changes :]
+        del step.fired[self._fired :]
+        partition.users, partition.members, partition.tiers = self._users, self._members, self._tiers
+
+
 class _Run:
     """One call of the engine: the profiles it touches and what it decides."""
 
@@ -127,40 +183,41 @@ class _Run:
         self._rules = engine.plan.rules
         self._settings = engine.settings
         self._limit = engine._step_bytes
-        self._partition = partition
-        self._profiles: dict[str, Profile] = {}
-        self._dirty: dict[str, Profile] = {}
+        self.partition = partition
+        self.step = Step()
+        self.bytes = 0
+        """Upper estimate of what the step's profiles and changes take."""
+        self._counts = Counts()
+        """What happened to the events of a slice."""
+        self._is_dirty = False
+        """Whether the profile at hand was changed."""
         self._dues: dict[str, int] = {}
-        self._step = Step()
-        self._bytes = 0
 
     # --- events ------------------------------------------------------------------------------------------------------
 
     def apply(self, events: list[Event]) -> Step:
-        for start in range(0, len(events), _SLICE):
-            if not self._apply_slice(events[start : start + _SLICE]):
-                break
-        return self._step
+        """Applies events, slice by slice, until the step has reached its size.
+
+        It may become twice as large by the last slice. A slice that makes it larger still is undone and halved.
+        """
+        step, size = self.step, _SLICE
+        while step.consumed < len(events) and self.bytes <= self._limit:
+            some = events[step.consumed : step.consumed + size]
+            if self._apply_slice(some):
+                step.consumed += len(some)
+            else:
+                size = len(some) // 2
+        return step
 
     def _apply_slice(self, events: list[Event]) -> bool:
-        """Applies some events; False if the step would have grown too large."""
-        plan, partition, step, settings = self._plan, self._partition, self._step, self._settings
+        """Applies some events; False, and none of them, if the step would have grown too large."""
+        plan, partition, settings = self._plan, self.partition, self._settings
         skew, lateness, idle_after = settings.clock_skew, settings.lateness, settings.idle_after
-        routes: list[Route] = []
-        wanted: dict[str, None] = {}
-        for event in events:
-            route = plan.route(event.type)
-            routes.append(route)
-            if route.selectors or event.traits:
-                wanted[event.user] = None
-        self._profiles = self._load(wanted)
+        mark = _Mark(self)
+        counts = self._counts = Counts()
         watermark, last_record = partition.watermark, partition.last_record_time
-        is_full = False
-        for event, route in zip(events, routes, strict=True):
-            if self._bytes > self._limit and step.consumed:
-                is_full = True
-                break
-            step.consumed += 1
+        arrivals: dict[str, list[_Arrival]] = {}
+        for position, event in enumerate(events):
             recorded: int = event.record_time
             if idle_after is not None and last_record is not None and recorded - last_record > idle_after:
                 watermark = max(watermark, recorded - idle_after - lateness)
@@ -169,48 +226,84 @@ class _Run:
             if time > recorded + skew:
                 event.time, event.clamped = recorded, True
                 time = recorded
-                step.counts.clamped += 1
+            if event.clamped:
+                counts.clamped += 1
+            route = plan.route(event.type)
             if not route.is_clock:
-                self._apply_event(event, time, route, watermark)
+                matched = 0
+                for bit, where in route.selectors:
+                    if where is None or where(event) is True:
+                        matched |= bit
+                traits = event.traits
+                leaves = leaves_of(traits) if type(traits) is dict else []
+                if matched or leaves:
+                    user: str = event.user
+                    arrival = _Arrival(event, time, route, matched, leaves, position, watermark)
+                    same = arrivals.get(user)
+                    if same is None:
+                        arrivals[user] = [arrival]
+                    else:
+                        same.append(arrival)
+                else:
+                    counts.ignored += 1
             low = min(recorded, time) - lateness
             if low > watermark:
                 watermark = low
+        written = self._apply_arrivals(arrivals, 0 if len(events) == 1 else 2 * self._limit)
+        if written is None:
+            mark.go_back(self)
+            return False
         partition.watermark, partition.last_record_time = watermark, last_record
-        self._encode()
-        return not is_full
+        self.step.counts.add(counts)
+        self._keep(written)
+        return True
 
-    def _apply_event(self, event: Event, time: int, route: Route, watermark: int) -> None:
-        matched = 0
-        for bit, where in route.selectors:
-            if where is None or where(event) is True:
-                matched |= bit
-        traits = event.traits
-        leaves = leaves_of(traits) if type(traits) is dict else []
-        has_traits = bool(leaves)
-        if not matched and not has_traits:
-            self._step.counts.ignored += 1
-            return
-        user: str = event.user
-        event_id: str = event.id
-        profile = self._profiles.get(user)
-        hashed = hash_id(event_id)
-        is_new = profile is None
-        if profile is not None and profile.review is not None:
+    def _apply_arrivals(self, arrivals: dict[str, list[_Arrival]], limit: int) -> list[_Written] | None:
+        """Applies the events of each user, and orders the changes as the events are; what they wrote.
+
+        None as soon as the step is larger than `limit`, if that is not 0.
+        """
+        changes = self.step.changes
+        first = len(changes)
+        order: list[int] = []
+        written: list[_Written] = []
+        for (user, mine), raw in zip(arrivals.items(), self._read(list(arrivals)), strict=True):
+            profile = None if raw is None else self.partition.decode(user, raw)
+            self._is_dirty = False
+            for arrival in mine:
+                if profile is None:
+                    profile = self.partition.create(user)
+                    self._apply_event(profile, arrival, True)
+                else:
+                    self._apply_event(profile, arrival, False)
+                if len(changes) > first + len(order):
+                    order += [arrival.position] * (len(changes) - first - len(order))
+            if limit and self.bytes > limit:
+                return None
+            if profile is not None and self._is_dirty:
+                written.append((user, profile.encode(self._plan.stamp), profile.due))
+        if order:
+            at = sorted(range(len(order)), key=order.__getitem__)
+            changes[first:] = [changes[first + place] for place in at]
+        return written
+
+    def _apply_event(self, profile: Profile, arrival: _Arrival, is_new: bool) -> None:
+        if profile.review is not None:
             self._review(profile)
-        if profile is None:
-            profile = self._partition.create(user)
-            self._profiles[user] = profile
-        elif is_known(profile.recent_ids, hashed):
-            self._step.counts.duplicates += 1
+        event, leaves = arrival.event, arrival.leaves
+        event_id: str = event.id
+        hashed = hash_id(event_id)
+        if not is_new and is_known(profile.recent_ids, hashed):
+            self._counts.duplicates += 1
             return
-        self._mark_dirty(profile)
-        self._bytes += _GROWTH + 8 * len(event_id) + 300 * len(leaves)
-        begin = max(time, watermark)
+        self._touch(profile)
+        self.bytes += _GROWTH + 8 * len(event_id) + 300 * len(leaves)
+        begin = max(arrival.time, arrival.watermark)
         if profile.due < begin:
             self._fire(profile, begin)
-        dispatch = self._plan.dispatch(route, matched)
-        rules = dispatch.rules[is_new + 2 * has_traits]
-        self._add(profile, event, time, event_id, hashed, matched, leaves, dispatch, rules)
+        dispatch = self._plan.dispatch(arrival.route, arrival.matched)
+        rules = dispatch.rules[is_new + 2 * bool(leaves)]
+        self._add(profile, event, arrival.time, event_id, hashed, arrival.matched, leaves, dispatch, rules)
 
     def _add(
         self,
@@ -231,9 +324,9 @@ class _Run:
             for index in self._plan.with_dependents(rules):
                 self._rules[index].look(profile, event, occasion)
             if leaves or any(summary.covers(profile, event, role) for summary, role in dispatch.deciding):
-                self._step.counts.late_applied += 1
+                self._counts.late_applied += 1
             else:
-                self._step.counts.late_expired += 1
+                self._counts.late_expired += 1
         else:
             profile.clock = time
         if time > profile.newest:
@@ -256,7 +349,7 @@ class _Run:
         for bundle, role in dispatch.adds:
             bundle.add(profile, event, time, event_id, role)
         if profile.evicted:
-            self._step.counts.evicted += profile.evicted
+            self._counts.evicted += profile.evicted
             profile.evicted = 0
         for rule in dispatch.notes:
             rule.note(profile, event, matched)
@@ -266,20 +359,26 @@ class _Run:
 
     def fire_all(self, before: int, limit: int) -> None:
         """Fires what is due before an instant, for at most `limit` users and within the step's size."""
-        partition = self._partition
-        while limit > 0 and self._bytes <= self._limit:
+        partition = self.partition
+        while limit > 0 and self.bytes <= self._limit:
             users = partition.take_due(before, min(limit, 256))
             if not users:
                 break
             limit -= len(users)
-            for user, profile in self._load(users).items():
+            written: list[_Written] = []
+            for user, raw in zip(users, self._read(users), strict=True):
+                if raw is None:
+                    continue
+                profile = partition.decode(user, raw)
+                self._is_dirty = False
                 if (profile.due < before or profile.review is not None) and self._fire(profile, before):
-                    self._mark_dirty(profile)
+                    self._touch(profile)
+                    written.append((user, profile.encode(self._plan.stamp), profile.due))
                 else:
                     partition.schedule(user, profile.due)
-            self._encode()
+            self._keep(written)
         next_due = partition.next_due
-        self._step.more = next_due is not None and next_due < before
+        self.step.more = next_due is not None and next_due < before
 
     def _fire(self, profile: Profile, before: int) -> bool:
         """Evaluates the user's due instants below `before` in order, each at its own; True if anything changed."""
@@ -288,7 +387,7 @@ class _Run:
             self._review(profile)
             changed = True
         while (due := profile.due) < before:
-            self._step.fired.append(due)
+            self.step.fired.append(due)
             changed |= self._evaluate(profile, due, (), Occasion("timer"))
             if profile.due <= due:
                 raise OperatorError(
@@ -300,20 +399,20 @@ class _Run:
         """Asks everything anew, since the profile was written under other definitions."""
         review, profile.review = profile.review, None
         occasion = Occasion("definition_change", redefined=review.redefined)
-        instant = max(profile.clock, self._partition.change)
+        instant = max(profile.clock, self.partition.change)
         ended = end_removed(profile, review, self._rules)
         if ended:
             profile.clock = instant
             self._publish(profile, instant, occasion, ended)
         self._evaluate(profile, instant, tuple(range(len(self._rules))), occasion)
-        self._mark_dirty(profile)
+        self._touch(profile)
 
-    def _mark_dirty(self, profile: Profile) -> None:
-        user = profile.user
-        if user not in self._dirty:
-            self._dirty[user] = profile
-            if user not in self._step.profiles:
-                self._bytes += profile.size
+    def _touch(self, profile: Profile) -> None:
+        """Notes that the profile at hand is changed, and so will be written."""
+        if not self._is_dirty:
+            self._is_dirty = True
+            if profile.user not in self.step.profiles:
+                self.bytes += profile.size
 
     def _evaluate(self, profile: Profile, instant: int, rules: tuple[int, ...], occasion: Occasion) -> bool:
         """Asks `rules`, those that are due, and those that refer to one that changed; True if any changed state."""
@@ -348,10 +447,10 @@ class _Run:
 
     def _publish(self, profile: Profile, instant: int, occasion: Occasion, decisions: list[Decision]) -> None:
         changes = dress(decisions, profile, instant, occasion, self._rules)
-        self._step.changes.extend(changes)
-        members, tiers = self._partition.members, self._partition.tiers
+        self.step.changes.extend(changes)
+        members, tiers = self.partition.members, self.partition.tiers
         for change in changes:
-            self._bytes += 2 * len(change.value) + 512  # published again as the membership's last change
+            self.bytes += 2 * len(change.value) + 512  # published again as the membership's last change
         for decision in decisions:
             name = decision.rule.name
             if decision.rule.kind == "ladder":
@@ -363,29 +462,26 @@ class _Run:
 
     # --- profiles ----------------------------------------------------------------------------------------------------
 
-    def _load(self, users: Iterable[str]) -> dict[str, Profile]:
-        """The profiles of those of `users` who have one, as this step left them so far."""
-        partition, written = self._partition, self._step.profiles
+    def _read(self, users: list[str]) -> list[bytes | None]:
+        """The encoded profiles of `users`, as this step left them so far; None for who has none."""
+        written = self.step.profiles
         if not written:
-            return partition.load(users)
-        found = partition.load([user for user in users if user not in written])
-        for user in users:
-            raw = written.get(user)
-            if raw is not None:
-                found[user] = partition.decode(user, raw)
-        return found
+            return self.partition.read(users)
+        found: dict[str, bytes | None] = {user: written[user] for user in users if user in written}
+        others = [user for user in users if user not in found]
+        found.update(zip(others, self.partition.read(others), strict=True))
+        return [found[user] for user in users]
 
-    def _encode(self) -> None:
-        """Encodes what changed, and lets go of it."""
-        stamp, written, dues = self._plan.stamp, self._step.profiles, self._dues
-        for user, profile in self._dirty.items():
-            written[user] = profile.encode(stamp)
-            dues[user] = profile.due
-        self._dirty = {}
+    def _keep(self, written: list[_Written]) -> None:
+        """Makes profiles part of the step."""
+        profiles, dues = self.step.profiles, self._dues
+        for user, raw, due in written:
+            profiles[user] = raw
+            dues[user] = due
 
     def close(self) -> Step:
         """What the step decided."""
-        step, partition = self._step, self._partition
+        step, partition = self.step, self.partition
         for user, due in self._dues.items():
             if due < FOREVER:
                 partition.schedule(user, due)

@@ -140,7 +140,9 @@ class Explainer:
     # --- time --------------------------------------------------------------------------------------------------------
 
     def _profile(self) -> Profile:
-        return self._partition.load([self._user])[self._user]
+        profile = self._partition.profile(self._user)
+        assert profile is not None, "explained is who has one"
+        return profile
 
     def _steps(self, until: int) -> Iterator[Step]:
         """Lets everything fire that is due up to an instant."""

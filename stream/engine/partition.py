@@ -113,6 +113,16 @@ class Counts:
         self.late_applied = 0
         self.late_expired = 0
 
+    def add(self, other: Counts) -> None:
+        """Takes in what happened to other events."""
+        self.consumed += other.consumed
+        self.ignored += other.ignored
+        self.duplicates += other.duplicates
+        self.clamped += other.clamped
+        self.evicted += other.evicted
+        self.late_applied += other.late_applied
+        self.late_expired += other.late_expired
+
 
 class Partition:
     """State of one partition. Made by `Engine.open`."""
@@ -225,21 +235,29 @@ class Partition:
         self.users += 1
         return blank_profile(user, self._covered_slots)
 
-    def load(self, users: Iterable[str]) -> dict[str, Profile]:
-        """The profiles of those of `users` who have one."""
-        found: dict[str, Profile] = {}
+    def read(self, users: Iterable[str]) -> list[bytes | None]:
+        """The encoded profiles of `users`, in their order; None for who has none."""
+        overlay = self._overlay
+        found: list[bytes | None] = []
         missing: list[str] = []
+        places: list[int] = []
         for user in users:
-            pending = self._overlay.get(user)
+            pending = overlay.get(user)
             if pending is None:
+                places.append(len(found))
                 missing.append(user)
-            elif (raw := pending[-1]) is not None:
-                found[user] = self.decode(user, raw)
+                found.append(None)
+            else:
+                found.append(pending[-1])
         if missing:
-            for user, stored in zip(missing, self._profiles.get_many(missing), strict=True):
-                if stored is not None:
-                    found[user] = self.decode(user, stored)
+            for place, stored in zip(places, self._profiles.get_many(missing), strict=True):
+                found[place] = stored
         return found
+
+    def profile(self, user: str) -> Profile | None:
+        """The profile of a user; None of who has none."""
+        raw = self.read([user])[0]
+        return None if raw is None else self.decode(user, raw)
 
     def hold(self, profiles: dict[str, bytes | None]) -> None:
         """Keeps a step's profiles until they are stored."""

@@ -19,7 +19,7 @@ from stream.state import MemoryStore
 T = parse_instant("2026-11-02T00:00:00Z")
 """A Monday, midnight UTC."""
 
-COUNTS = tuple(name for name in dir(Step().counts) if not name.startswith("_"))
+COUNTS = tuple(name for name in dir(Step().counts) if type(getattr(Step().counts, name)) is int)
 
 
 def at(text: str) -> int:
@@ -107,7 +107,9 @@ class Driven:
         return told(self.changes[before:])
 
     def profile(self, user: str = "u") -> Profile:
-        return self.partition.load([user])[user]
+        profile = self.partition.profile(user)
+        assert profile is not None
+        return profile
 
     def leaves(self, name: str, instant: int, user: str = "u", key: str | None = None) -> list[Explanation]:
         """What the conditions of a segment say of a user at an instant."""

@@ -242,6 +242,32 @@ def test_a_step_stops_when_it_has_grown_and_goes_on_where_it_was() -> None:
     )
 
 
+def test_what_would_be_too_large_is_undone_and_taken_in_smaller_slices() -> None:
+    skewed = happened("cart", T + 30 * HOUR, "skewed", record_time=T)
+    shop = [
+        happened(kind, T + minute * MINUTE, f"u{n}", id=f"{kind}-{n}")
+        for minute, kind in enumerate(("cart", "page", "buy", "cart"))
+        for n in range(8)
+    ]
+    events = [*shop, skewed, *(happened("buy", T + 2 * HOUR, f"u{n}") for n in range(8))]
+    whole, cut = Driven(CART), Driven(CART, step_bytes=4_000)
+    steps = []
+    for run in (whole, cut):
+        left = events
+        while left:
+            step = run.engine.step(run.partition, left, len(events))
+            run.keep(step)
+            left = left[step.consumed :]
+            if run is cut:
+                steps.append(step.consumed)
+    assert 1 < min(steps[:-1]) <= max(steps) < len(events) / 2, "larger than one event, smaller than all"
+    assert cut.drain() == whole.drain() != []
+    assert cut.counts == whole.counts
+    assert cut.counts["clamped"] == 1
+    assert (cut.partition.users, cut.partition.members) == (whole.partition.users, whole.partition.members)
+    assert [one.value for one in cut.changes] == [one.value for one in whole.changes]
+
+
 def test_a_slice_fires_for_so_many_users_and_says_whether_more_are_due() -> None:
     run = Driven(CART)
     run.feed(*(happened("cart", T, f"u{n}") for n in range(5)), clock(T + HOUR))

@@ -235,7 +235,8 @@ segments:
 
 def instances(shop: Shop) -> dict[str, Any]:
     """What the one segment holds of each key; False of those that wait."""
-    profile = shop.partition.load(["u"])["u"]
+    profile = shop.partition.profile("u")
+    assert profile is not None
     state = profile.state(0)
     assert state is not None
     held, waiting = state[HELD]
