@@ -26,7 +26,7 @@ class Producer:
         self.told: list[str] = []
         self._closed = False
         self._sender = SimpleNamespace(close=self._tell("sender"))
-        self.client = SimpleNamespace(close=self._tell("client"))
+        self.client = SimpleNamespace(close=self._tell("client"), send=None)
         self.fails = len(Producer.made) in Producer.refused
         Producer.made.append(self)
 

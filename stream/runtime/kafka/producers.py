@@ -16,6 +16,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from stream.runtime.kafka import changelog, publish
+from stream.runtime.kafka.requests import join_requests
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Producers:
 
     async def _start(self, batch_bytes: int) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(**self._options, enable_idempotence=True, max_batch_size=batch_bytes)
+        join_requests(producer)
         try:
             await producer.start()
         except BaseException:
