@@ -16,7 +16,6 @@ from stream.definitions.model import Definitions, Reference
 from stream.definitions.reader import MAX_KEYS
 from stream.definitions.vocabulary import LINE_FIELDS
 from stream.engine import cells, shares, values, windows
-from stream.engine.attachments import lines_of
 from stream.engine.calendar import Periods
 from stream.engine.fields import read_field
 from stream.engine.keys import compile_days, compile_fold, compile_keys, present, times_keys, with_keys
@@ -161,7 +160,7 @@ class FeatureCompiler:
         """The newest events of a selector with their lines."""
         form = ["lines", self.canon.reference(reference)]
         self.need_fields("items", *LINE_FIELDS)
-        found: LinesSummary = self.share(form, lambda: LinesSummary(lines_of), [(reference, 0)])
+        found: LinesSummary = self.share(form, LinesSummary, [(reference, 0)])
         return found
 
     # --- features ----------------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from stream.engine.attachments import key_text
 from stream.engine.calendar import ordinal_day, truncate
 from stream.engine.cells import MICRO, hash_scalar, to_micros, to_scalar
 from stream.engine.fields import read_field
+from stream.engine.lines import key_text
 from stream.engine.summaries import KeysOf
 from stream.events import Event, Reader
 

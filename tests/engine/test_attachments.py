@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream.durations import HOUR
-from stream.engine.attachments import MAX_LINES, lines_of
+from stream.engine.lines import MAX_LINES, lines_of
 from tests.engine.driven import Driven, T, body, clock, happened
 
 CART = """
@@ -107,19 +107,19 @@ def test_it_is_built_from_the_newest_64_events() -> None:
 @pytest.mark.parametrize(
     ("item", "line"),
     [
-        ({"product_id": "p"}, ["p", 1, None, None, None, None]),
+        ({"product_id": "p"}, ("p", 1, None, (None, None, None))),
         (
             {"product_id": "p", "quantity": "two", "price": "cheap", "name": 5},
-            ["p", 1, None, None, None, None],
+            ("p", 1, None, (None, None, None)),
         ),
-        ({"product_id": "p", "quantity": 0.5, "price": -1}, ["p", 0.5, -1, None, None, None]),
+        ({"product_id": "p", "quantity": 0.5, "price": -1}, ("p", 0.5, -1, (None, None, None))),
         ({"product_id": ""}, None),
         ({"product_id": None, "name": "x"}, None),
         ({"product_id": 1.5}, None),
         ("p", None),
     ],
 )
-def test_lines(item: Any, line: list[Any] | None) -> None:
+def test_lines(item: Any, line: tuple[Any, ...] | None) -> None:
     assert lines_of(happened("cart", T, items=[item])) == ([] if line is None else [line])
 
 
