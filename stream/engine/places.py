@@ -115,6 +115,16 @@ def next_anniversary(born: date, instant: int, zone: ZoneInfo) -> int:
     return calendar.midnight(day if day >= today else calendar.anniversary(born, today.year + 1), zone)
 
 
+def same_anniversary(born: date, midnight: int, zone: ZoneInfo) -> int:
+    """An instant from which on `next_anniversary` gives `midnight`, as long as that is to come.
+
+    Two days after the anniversary before it, since a clock that is set back may repeat the end of a day.
+    """
+    year = calendar.to_local(midnight, zone).year
+    before = calendar.anniversary(born, year - 1)
+    return calendar.midnight(before + timedelta(days=2), zone)
+
+
 class Distance(Value):
     """`distance_km(lat, lon, lat, lon)`: great-circle distance by the haversine formula on the mean Earth radius."""
 

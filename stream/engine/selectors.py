@@ -27,7 +27,7 @@ from stream.engine.calendar import parse_date, to_local
 from stream.engine.cells import to_number
 from stream.engine.comparisons import OPERATORS, comparable, is_number
 from stream.engine.fields import read_field
-from stream.engine.places import LOCAL_TIME, distance_km, next_anniversary
+from stream.engine.places import LOCAL_TIME, distance_km, next_anniversary, same_anniversary
 from stream.engine.versions import order_of_version
 from stream.events import Event
 
@@ -199,9 +199,20 @@ def _call(function: str, arguments: tuple[Expression, ...], scope: Scope) -> Ask
 
 
 def _until_anniversary(read_date: Ask, zone: ZoneInfo) -> Ask:
+    # Most ask for the same date for months on end: a holiday.
+    last: Any = None
+    since = midnight = 0
+
     def ask(event: Any) -> int | None:
-        born = parse_date(read_date(event))
-        return None if born is None else max(0, next_anniversary(born, event.time, zone) - event.time)
+        nonlocal last, since, midnight
+        value, time = read_date(event), int(event.time)
+        if value is None or value != last or not since <= time < midnight:
+            born = parse_date(value)
+            if born is None:
+                return None
+            midnight = next_anniversary(born, time, zone)
+            since, last = same_anniversary(born, midnight, zone), value
+        return max(0, midnight - time)
 
     return ask
 
