@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha1, sha256
-from typing import Any
+from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 import rfc8785
 
 NAMESPACE = uuid5(NAMESPACE_URL, "urn:segstream")
-_NAMESPACE_BYTES = NAMESPACE.bytes
+_NAMESPACE_BYTES: Final = NAMESPACE.bytes
+_VARIANTS: Final = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
+_sha1: Final = sha1
 _MAX_SAFE_INTEGER = 2**53 - 1
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -55,11 +57,9 @@ def change_id(segment: str, hash_: str, user: str, instance: str | None, seq: in
 
 def _uuid5(name: bytes) -> str:
     """`str(uuid.uuid5(NAMESPACE, name))` without building a UUID object: this runs once a change."""
-    digest = sha1(_NAMESPACE_BYTES + name, usedforsecurity=False).digest()
-    text = digest.hex()
+    text: str = _sha1(_NAMESPACE_BYTES + name, usedforsecurity=False).hexdigest()
     # RFC 9562, 5.5: the version stands in the first half of byte 6, the variant in the first two bits of byte 8.
-    variant = "89ab"[digest[8] >> 4 & 3]
-    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 def _is_plain(value: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Final
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,7 +68,10 @@ def format_instant(instant: int) -> str:
     rest -= minute * 60_000
     second = rest // 1000
     millisecond = rest - second * 1000
-    return f"{_format_day(day)}{_MINUTES[minute]}{_SECONDS[second]}{_MILLISECONDS[millisecond]}"
+    date = _DAYS.get(day)
+    if date is None:
+        date = _format_day(day)
+    return f"{date}{_MINUTES[minute]}{_SECONDS[second]}{_MILLISECONDS[millisecond]}"
 
 
 # A change names half a dozen instants. Put together from texts that are there, one costs a third.
@@ -78,9 +80,16 @@ _SECONDS: Final = tuple(f"{second:02d}" for second in range(60))
 _MILLISECONDS: Final = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
 
 
-@lru_cache(maxsize=4096)
+_DAYS: Final[dict[int, str]] = {}
+"""Days that were formatted before."""
+_MOST_DAYS: Final = 4096
+
+
 def _format_day(day: int) -> str:
-    return (EPOCH + timedelta(days=day)).date().isoformat()
+    if len(_DAYS) >= _MOST_DAYS:
+        _DAYS.clear()
+    text = _DAYS[day] = (EPOCH + timedelta(days=day)).date().isoformat()
+    return text
 
 
 def _name(value: object) -> str:
