@@ -18,7 +18,6 @@ same `test` and keeps what each said. Both have from `leaf` what a leaf compares
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -166,51 +165,6 @@ class Null:
 
 
 NULL: Final = Null()
-
-
-class TierOf(Value):
-    """`ladder.x`: the name of the user's tier, or null."""
-
-    __slots__ = ("_tier_of",)
-
-    def __init__(self, tier_of: Callable[[Profile], str | None], text: str) -> None:
-        super().__init__(text)
-        self._tier_of = tier_of
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        tier = self._tier_of(profile)
-        return (NULL if tier is None else tier), 0, FOREVER
-
-
-class TimeIn(Value):
-    """`time_in(ladder.x)`: how long the user has been in the tier; unknown without one."""
-
-    __slots__ = ("_since",)
-
-    def __init__(self, since: Callable[[Profile], int | None], text: str) -> None:
-        super().__init__(text)
-        self._since = since
-
-    def value(self, profile: Profile, instant: int, key: str | None) -> Answer:
-        since = self._since(profile)
-        return (None, 0, FOREVER) if since is None else (instant - since, 1, FOREVER)
-
-
-class MemberOf(Condition):
-    """`segment.x`: true while member. Of a segment with memberships per key: of any, or of the same key inside one."""
-
-    __slots__ = ("_is_member", "_same_key")
-
-    def __init__(self, is_member: Callable[[Profile, str | None], bool], same_key: bool, text: str) -> None:
-        super().__init__(text)
-        self._is_member = is_member
-        self._same_key = same_key
-
-    def test(self, profile: Profile, instant: int, key: str | None) -> Verdict:
-        return self._is_member(profile, key if self._same_key else None), FOREVER
-
-    def leaf(self, profile: Profile, instant: int, key: str | None, verdict: bool | None) -> Leaf:
-        return Leaf(self.text, [], verdict, "==", True)
 
 
 class Asked(Value):

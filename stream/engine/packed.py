@@ -16,6 +16,8 @@ from librt.strings import BytesWriter, read_i64_le, write_i64_le
 from mypy_extensions import i64
 
 EMPTY: Final = b""
+_ADDS: Final = 1 << 56
+"""Up to here, 127 of them add up to what a machine's integer holds."""
 
 
 def pack(integers: Iterable[int]) -> bytes:
@@ -40,11 +42,14 @@ def at_place(packed: bytes, place: i64) -> i64:
 
 
 def total(packed: bytes, low: i64, high: i64) -> int:
-    """The sum of those at the places [low, high): it may be larger than what packs."""
-    found = 0
+    """The sum of those at the places [low, high), fewer than 128: it may be larger than what packs."""
+    found: i64 = 0
     for place in range(low, high):
-        found += int(read_i64_le(packed, place << 3))
-    return found
+        one = read_i64_le(packed, place << 3)
+        if not -_ADDS <= one <= _ADDS:
+            return sum(unpack_all(packed)[low:high])
+        found += one
+    return int(found)
 
 
 def first_from(times: bytes, instant: i64) -> i64:

@@ -10,7 +10,7 @@ from stream.definitions.model import Ladder, Reference, Segment
 from stream.definitions.text import names as name_list
 from stream.definitions.text import write, write_sequence
 from stream.durations import format_duration
-from stream.engine import comparisons, conditions, places, shares, values, versions
+from stream.engine import comparisons, conditions, places, references, shares, values, versions
 from stream.engine.actions import Policy
 from stream.engine.attachments import Attachment
 from stream.engine.conditions import Condition
@@ -439,7 +439,7 @@ class RuleCompiler:
         rule = self._rules[ladder.path.removeprefix("ladder.")]
         self.refers_to.add(rule.index)
         assert isinstance(rule, LadderRule)
-        return conditions.TimeIn(rule.since, text)
+        return references.TimeIn(rule, text)
 
     def _member_of(self, path: str) -> Condition:
         rule = self._rules[path.removeprefix("segment.")]
@@ -447,7 +447,7 @@ class RuleCompiler:
         assert isinstance(rule, SegmentRule)
         owner = self._features.definitions.segments[rule.name]
         same_key = self._for_each is not None and owner.for_each == self._for_each
-        return conditions.MemberOf(rule.is_member, same_key, path)
+        return references.MemberOf(rule, same_key, path)
 
     def _name(self, path: str) -> Value:
         head, _, rest = path.partition(".")
@@ -458,7 +458,7 @@ class RuleCompiler:
             rule = self._rules[rest]
             self.refers_to.add(rule.index)
             assert isinstance(rule, LadderRule)
-            return conditions.TierOf(rule.tier_of, path)
+            return references.TierOf(rule, path)
         if head == "segment":
             return conditions.Asked(self._member_of(path), path)
         feature = self._features.definitions.features[path]

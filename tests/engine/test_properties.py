@@ -24,11 +24,12 @@ from stream.durations import DAY, HOUR, MINUTE
 from stream.engine import Engine, Plan, Step, TimeSettings
 from stream.engine.cells import Shape
 from stream.engine.comparisons import Comparison, Member
-from stream.engine.conditions import Composite, Condition, Explanation, Leaf, MemberOf, TierOf
+from stream.engine.conditions import Composite, Condition, Explanation, Leaf
 from stream.engine.ladders import LadderRule
 from stream.engine.membership import SegmentRule, reasons
 from stream.engine.packed import unpack_all
 from stream.engine.profile import FOREVER, Profile, decode_profile, stamp_of
+from stream.engine.references import MemberOf, TierOf
 from stream.engine.summaries import ACTIVITY, DecaySummary, NewestSummary, Summary, WindowSummary
 from stream.engine.traits import leaves_of, write_traits
 from stream.events import Event
