@@ -68,8 +68,13 @@ class _RawResults(OrderedDict[TopicPartition, Any]):
 
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:
-            result.getall = _RawRecords(result, self)
+            self.make_raw(result)
         super().__setitem__(partition, result)
+
+    def make_raw(self, result: Any) -> None:
+        """Makes it hand out raw records, if it does not yet."""
+        if not isinstance(result.getall, _RawRecords):
+            result.getall = _RawRecords(result, self)
 
 
 class _RawRecords:
