@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from stream.ingest import Ingest
+from stream.errors import RecordError
+from stream.events import Event
+from stream.ingest import DeadLetter, Ingest
+from stream.ingest.origin import Record
 from stream.metrics import Metrics
 from stream.runtime.kafka import rounds as rounds_module
 from stream.runtime.kafka.changelog import Anchor, Marker
@@ -22,7 +25,7 @@ from stream.runtime.kafka.raw import Fetched
 from stream.runtime.kafka.rounds import Rounds
 from stream.runtime.kafka.waypoints import Waypoint, nobody
 from stream.state import MemoryStore
-from tests.kafka.fake_engine import FakeEngine
+from tests.kafka.fake_engine import FakeEngine, Step
 
 START = 1_750_000_000_000
 BATCH = 100
@@ -82,10 +85,12 @@ def fetch(start: int, users: list[str]) -> Fetched:
     return batch
 
 
-def make_rounds(engine: FakeEngine, fail: Callable[[BaseException], Awaitable[None]]) -> Rounds:
+def make_rounds(
+    engine: FakeEngine, fail: Callable[[BaseException], Awaitable[None]], ingest: Ingest | None = None
+) -> Rounds:
     return Rounds(
         engine,  # type: ignore[arg-type]
-        Ingest(),
+        ingest or Ingest(),
         Metrics(),
         topic="events",
         partitions=1,
@@ -268,6 +273,86 @@ async def _wait_it_out() -> None:
             assert log.ends[-1] == owned.committed == at + 1
     finally:
         await rounds.stop()
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_a_full_draft_takes_no_more_of_its_batch(each: int) -> None:
+    asyncio.run(_cut(FanOut(each)))
+
+
+class FanOut(Ingest):
+    """Makes several events of each record."""
+
+    def __init__(self, each: int) -> None:
+        super().__init__()
+        self._each = each
+
+    def read_records(
+        self, records: Sequence[Record]
+    ) -> tuple[list[Event], list[tuple[int, RecordError]], bool]:
+        events, errors, placed = super().read_records(records)
+        return [event for event in events for _ in range(self._each)], errors, placed
+
+
+class SmallSteps(FakeEngine):
+    """Whose steps are full after ten events."""
+
+    def step(self, partition: Any, events: Sequence[Event], next_offset: int) -> Step:
+        few = events[:10]
+        return super().step(partition, few, events[10].offset if len(few) < len(events) else next_offset)
+
+
+async def _cut(ingest: Ingest) -> None:
+    (whole,), *at_once = await _take_one_batch(FakeEngine(), ingest)
+    cuts, *in_parts = await _take_one_batch(SmallSteps(), ingest)
+    assert whole == cuts[-1] == 3 * BATCH
+    assert len(cuts) > 1
+    assert cuts == sorted(set(cuts))
+    assert at_once == in_parts
+    assert all(at_once)
+
+
+async def _take_one_batch(
+    engine: FakeEngine, ingest: Ingest
+) -> tuple[list[int], list[bytes], dict[str, bytes | None]]:
+    """Where the steps in the log end, what was published, and the profiles."""
+    log, outputs, store = Log(), Outputs(), MemoryStore()
+    dead: list[int] = []
+    acknowledged: list[int] = []
+    put_away = asyncio.Event()
+
+    async def bury(letters: Iterable[DeadLetter]) -> None:
+        dead.extend(letter.coordinates["offset"] for letter in letters)
+
+    async def fail(error: BaseException) -> None:
+        raise error
+
+    async def passing(waypoint: Waypoint) -> None:
+        if waypoint is Waypoint.ACKNOWLEDGED and owned.committed == 3 * BATCH:
+            put_away.set()
+
+    anything: Any = outputs
+    anything.dead_letters = bury
+    rounds = make_rounds(engine, fail, ingest)
+    owned = Owned(0, store, cast("Any", log), cast("Any", engine.open(store, None)), position=0)
+    batch = fetch(0, [f"u{offset % USERS}" for offset in range(3 * BATCH)])
+    unreadable = [0, 57, 58, 3 * BATCH - 1]
+    for offset in unreadable:
+        batch[offset].value = b"{"
+    rounds.start()
+    rounds.resume(
+        {0: owned},
+        Committer(anything, anything, Metrics(), Pulse(60.0), passing, topic="events", partitions=1),
+    )
+    try:
+        await rounds.offer(SimpleNamespace(ack=lambda: acknowledged.append(owned.committed)), 0, batch)
+        await asyncio.wait_for(put_away.wait(), 60)
+    finally:
+        await rounds.stop()
+    assert dead == unreadable, "each is told once, with the step that leaves it behind"
+    assert acknowledged == [3 * BATCH]
+    assert dict(store.scan()) == log.profiles
+    return log.ends, outputs.values, log.profiles
 
 
 async def _rest() -> None:

@@ -250,6 +250,9 @@ class Rounds:
         began = time.perf_counter()
         self._apply(owned, fresh, next_offset)
         self._metrics.step_duration.observe(time.perf_counter() - began)
+        if owned.position < next_offset:  # the draft is full
+            arrived.done += bisect_left(records, owned.position, key=_OFFSET)
+            return
         arrived.done += len(records)
         if last:
             owned.draft.acknowledge.append(arrived.event)
@@ -258,13 +261,9 @@ class Rounds:
             self._room.set()
 
     def _apply(self, owned: Owned, records: list[RawRecord], next_offset: int) -> None:
+        """Steps them, up to where the draft is full: the rest is for the next one, and read again."""
         draft, state = owned.draft, owned.state
         events, errors, placed = self._ingest.read_records(records)
-        for index, error in errors:
-            record = records[index]
-            place = {"topic": self._topic, "partition": owned.number, "offset": record.offset}
-            place["timestamp"] = record.timestamp
-            draft.dead.append(DeadLetter.of(error, record.value or b"", record.key, record.headers, **place))
         if not placed and self._partitions > 1:
             self._check_keys(owned, events, records)
         while True:
@@ -272,9 +271,18 @@ class Rounds:
             self._add(owned, step, records)
             if step.consumed >= len(events):
                 break
+            if draft.size >= self._full and events[step.consumed - 1].offset < step.next_offset:
+                break  # not within a record that became several events
             events = events[step.consumed :]
-        owned.position = next_offset
-        draft.records += len(records)
+        owned.position = step.next_offset
+        for index, error in errors:
+            record = records[index]
+            if record.offset < owned.position:
+                place = {"topic": self._topic, "partition": owned.number, "offset": record.offset}
+                place["timestamp"] = record.timestamp
+                letter = DeadLetter.of(error, record.value or b"", record.key, record.headers, **place)
+                draft.dead.append(letter)
+        draft.records += bisect_left(records, owned.position, key=_OFFSET)
         owned.more = _has_overdue(owned)
         if owned.more and _has_room_for_timers(draft):
             self._fire(owned, state.watermark, max(_TIMERS, len(records)))
