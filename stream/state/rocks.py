@@ -44,7 +44,13 @@ _LOAD_BUFFER = 8 << 20
 _LOAD_BUFFERS = 6
 _LOAD_FILES = 20
 """Flushed memtables that are compacted at once while loading: each costs reads until then, and there are none."""
-_MACHINE = ("No space left", "Permission denied", "Read-only file system", "Too many open files", "Not a directory")
+_MACHINE = (
+    "No space left",
+    "Permission denied",
+    "Read-only file system",
+    "Too many open files",
+    "Not a directory",
+)
 """Where opening fails for one of these, the store may be sound. Any other failure is the store's own."""
 
 
@@ -193,7 +199,9 @@ class RocksStore:
         except Exception as error:
             told = str(error)
             if "While lock file" in told or "lock hold by" in told:
-                raise StoreBusyError(f"the state in {self._folder} is open in another worker: {told}") from error
+                raise StoreBusyError(
+                    f"the state in {self._folder} is open in another worker: {told}"
+                ) from error
             if isinstance(error, OSError) or any(reason in told for reason in _MACHINE):
                 raise StoreFailedError(f"the state in {self._folder} cannot be opened: {told}") from error
             raise self._damaged(error) from error
@@ -212,7 +220,8 @@ class RocksStore:
         options.set_max_write_buffer_number(3)
         options.set_compression_type(DBCompressionType.lz4())
         options.set_max_background_jobs(2)
-        options.set_allow_concurrent_memtable_write(False)  # one thread writes; vectors, for loading, demand it
+        # One thread writes; vectors, for loading, demand it.
+        options.set_allow_concurrent_memtable_write(False)
         options.set_keep_log_file_num(2)
         options.set_max_open_files(256)
         # What loading leaves must not stop the first writes after it, and the process with them.

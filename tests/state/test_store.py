@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.state import rocks
-from stream.state import USER, MemoryStore, Store, StoreBusyError, StoreDamagedError
+from stream.state import USER, MemoryStore, Store, StoreBusyError, StoreDamagedError, rocks
 from stream.state.rocks import Memory, RocksStore, destroy
 
 
