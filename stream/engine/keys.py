@@ -42,16 +42,25 @@ def compile_keys(field: str) -> KeysOf:
 
 def _keys_of_lines(lines: Any, name: str) -> tuple[str, ...]:
     """The distinct values of a field of an event's lines."""
+    if type(lines) is not list:
+        return ()
+    some: list[Any] = lines
+    if len(some) == 1:  # as most have
+        only = _key_of_line(some[0], name)
+        return () if only is None else (only,)
     found: list[str] = []
-    if type(lines) is list:
-        some: list[Any] = lines
-        for line in some:
-            if type(line) is dict:
-                of: dict[str, Any] = line
-                key = key_text(of.get(name))
-                if key is not None:
-                    found.append(key)
+    for line in some:
+        key = _key_of_line(line, name)
+        if key is not None:
+            found.append(key)
     return tuple(found) if len(found) < 2 else tuple(dict.fromkeys(found))
+
+
+def _key_of_line(line: Any, name: str) -> str | None:
+    if type(line) is not dict:
+        return None
+    of: dict[str, Any] = line
+    return key_text(of.get(name))
 
 
 def compile_fold(read: Reader) -> Fold:
