@@ -76,7 +76,7 @@ async def _live(address: str, one: TopicPartition, other: TopicPartition) -> Non
     try:
         deliver_raw_records(consumer)
         _count(consumer._fetcher, usual)
-        fetch_quickly(consumer, handover, ends, 5)
+        fetch_quickly(consumer, handover, ends, 0.005)
         consumer.assign([one, other])
         seek(consumer, dict(produced))
         reader = _Reader(consumer, handover, dict(produced))
@@ -140,7 +140,7 @@ async def _lose(address: str, tp: TopicPartition) -> None:
     await asyncio.gather(consumer.start(), producer.start())
     try:
         deliver_raw_records(consumer)
-        fetch_quickly(consumer, handover, {}, 5)
+        fetch_quickly(consumer, handover, {}, 0.005)
         consumer.assign([tp])
         seek(consumer, {tp: 0})
         reader = _Reader(consumer, handover, {tp: 0})

@@ -2,7 +2,7 @@
 
 At a low rate it is the fetch that costs, not its records: in aiokafka thirteen turns of the event loop, a request and
 an answer described field by field, and tasks that wake each other. Here a task that aiokafka started for one fetch goes
-on fetching: it asks, and gives what came to who works (`Handover`), three turns of the loop in all.
+on fetching: it rests, asks, and gives what came to who works (`Handover`), four turns of the loop in all.
 
 It does so for as long as nothing happens but records. Whatever else comes, it ends, and aiokafka's own fetch is the
 next: an assignment that changes, partitions that are paused, resumed or led by another broker, errors of brokers and of
@@ -34,22 +34,20 @@ from stream.runtime.kafka.wire import Part, QuickRequest, can_be_asked, send_qui
 
 _STRETCH_SECONDS = 1.0
 """After so long aiokafka looks around once."""
-_MUCH_BYTES = 2**16
-"""So much is answered at once."""
 _SMALL_BYTES = 2**18
-"""An answer of fewer bytes may wait for who works; a larger one is only taken when it is waited for."""
+"""An answer of fewer bytes may wait for who works, and is rested after; a larger one is only taken when waited for."""
 
 
 def fetch_quickly(
     consumer: AIOKafkaConsumer,
     handover: Handover,
     ends: dict[TopicPartition, SeenEnd],
-    hold_ms: int,
+    rest_seconds: float,
 ) -> None:
     """Makes a started consumer, one that delivers raw records, fetch in this way, and note in `ends` what it sees.
 
-    After a fetch that brought any records the broker holds the next one for `hold_ms` unless much is there: one that
-    brings few costs what one that brings many costs. It rests there and not here, because to wake up costs, too.
+    After a small fetch that brought any records the next begins no sooner than `rest_seconds` after its beginning (see
+    `rest_after_few`). The broker could hold it for as long, which saves waking up here, but it answers 2 ms late.
     """
     fetcher = consumer._fetcher
     proceed = fetcher._proc_fetch_request
@@ -64,7 +62,7 @@ def fetch_quickly(
         next_is_usual.add(node)
         stretch = _Stretch(fetcher, assignment, node, connection, handover, ends, consumer._max_poll_records)
         try:
-            return await stretch.run(hold_ms)
+            return await stretch.run(rest_seconds)
         except asyncio.CancelledError:  # the assignment has changed, or the consumer is closed
             return False
 
@@ -92,35 +90,33 @@ class _Stretch:
         self._ends = ends
         self._most = sys.maxsize if most is None else most
 
-    async def run(self, hold_ms: int) -> bool:
+    async def run(self, rest_seconds: float) -> bool:
         """Whether something was left on the fetcher's shelf."""
         connection = self._connection
         late = _STRETCH_SECONDS + connection._request_timeout
         alarm = asyncio.get_running_loop().call_later(late, connection.close, CloseReason.CONNECTION_TIMEOUT)
         try:
-            return await self._run(hold_ms)
+            return await self._run(rest_seconds)
         except KafkaError:  # the connection is gone: told and dealt with when it happens to aiokafka
             return False
         finally:
             alarm.cancel()
 
-    async def _run(self, hold_ms: int) -> bool:
+    async def _run(self, rest_seconds: float) -> bool:
         fetcher = self._fetcher
         until = time.monotonic() + _STRETCH_SECONDS
-        at_once = (fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes)
-        patience = at_once
         asked = self._positions()
         partitions = asked.keys()
         while asked and asked.keys() == partitions:
-            sent = int(time.time() * 1000)
-            parts = await send_quickly(self._connection, self._request(asked, *patience))
+            began, sent = time.monotonic(), int(time.time() * 1000)
+            parts = await send_quickly(self._connection, self._request(asked))
             if parts is None or not self._is_current():
                 return False
             results = self._results(parts, asked, sent)
             if results is None:
                 return False
+            is_small = sum([len(part.records) for part in parts]) < _SMALL_BYTES
             if results:
-                is_small = sum([len(part.records) for part in parts]) < _SMALL_BYTES
                 if not (self._handover.is_wanted or (is_small and self._handover.has_room)):
                     for tp, result in results.items():
                         fetcher._records[tp] = result
@@ -129,7 +125,8 @@ class _Stretch:
                     return bool(fetcher._records)
             if time.monotonic() >= until:
                 return False
-            patience = (hold_ms, _MUCH_BYTES) if results else at_once
+            if is_small and results and (left := began + rest_seconds - time.monotonic()) > 0:
+                await asyncio.sleep(left)
             asked = self._positions()
         return False
 
@@ -156,14 +153,14 @@ class _Stretch:
             and fetcher._select_read_replica(tp) == self._node
         }
 
-    def _request(self, asked: dict[TopicPartition, int], max_wait_ms: int, min_bytes: int) -> QuickRequest:
+    def _request(self, asked: dict[TopicPartition, int]) -> QuickRequest:
         fetcher = self._fetcher
         topics = defaultdict[str, list[tuple[int, int, int]]](list)
         for (topic, partition), position in asked.items():
             topics[topic].append((partition, position, fetcher._max_partition_fetch_bytes))
         return QuickRequest(
-            max_wait_ms,
-            min_bytes,
+            fetcher._fetch_max_wait_ms,
+            fetcher._fetch_min_bytes,
             fetcher._fetch_max_bytes,
             fetcher._isolation_level,
             list(topics.items()),
