@@ -1,10 +1,12 @@
 # The worker, and every other command of segstream. Everything is pinned: the base image and constraints.txt.
-FROM python:3.11.13-slim-bookworm AS build
+# The engine is compiled on the way, so the first stage is an image with a C compiler.
+FROM python:3.11.13-bookworm AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY tools/compile_engine.py tools/wheel_hook.py ./tools/
 COPY stream ./stream
 RUN python -m venv /opt/segstream \
-    && /opt/segstream/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[parquet]"
+    && HATCH_BUILD_HOOK_ENABLE_CUSTOM=true /opt/segstream/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[parquet]"
 
 FROM python:3.11.13-slim-bookworm
 RUN groupadd --gid 10001 segstream \

@@ -15,7 +15,7 @@ BENCH_ARGS ?=
 GUARD_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test site oracle fuzz lint format types imports unit logs real-logs compiled compile clean-compiled chaos bench guard broker docs env clean
+.PHONY: help demo wheel test site oracle fuzz lint format types imports unit logs real-logs compiled compile clean-compiled chaos bench guard broker docs env clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ compiled: $(DEV_STAMP) ## the engine's tests against the compiled engine, where 
 
 compile: $(DEV_STAMP) ## compile the engine in place: faster, and edits need compiling again
 	$(BIN)/python tools/compile_engine.py in-place
+
+wheel: $(DEV_STAMP) ## a wheel with the compiled engine for this Python and platform, into dist/
+	HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 clean-compiled: $(DEV_STAMP) ## back to plain Python
 	$(BIN)/python tools/compile_engine.py clean

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+import tomllib
+import zipfile
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -71,3 +74,45 @@ def test_compiled_modules_without_a_stamp_or_without_a_source_are_not_trusted(
     monkeypatch.setattr(compiled, "is_outdated", lambda: True)
     with pytest.raises(compiled.OperatorError, match="make compile"):
         describe_engine()
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_wheel_is_compiled_with_what_is_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    hook = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert set(hook["dependencies"]) <= set(pinned)
+    assert not hook["enable-by-default"], "without a compiler there is a wheel, too"
+
+
+@pytest.mark.skipif(TESTED != "compiled", reason="the engine is not compiled for these tests")
+def test_a_wheel_brings_the_compiled_engine_along(tmp_path: Path) -> None:
+    build = (
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(tmp_path),
+        ".",
+    )
+    switched_on = {
+        **os.environ,
+        "HATCH_BUILD_HOOK_ENABLE_CUSTOM": "true",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    subprocess.run([sys.executable, "-m", *build], cwd=ROOT, env=switched_on, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "-none-any" not in wheel.name, "it fits this platform and Python alone"
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(site)
+    code = "import stream.compiled, stream.engine.engine as e; print(stream.compiled.describe_engine(), e.__file__)"
+    alone = {**os.environ, "PYTHONPATH": str(site)}
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=alone, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["compiled", str(site / f"stream/engine/engine{EXTENSION_SUFFIXES[0]}")]

@@ -100,7 +100,11 @@ def test_every_foreign_image_is_pinned() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     bases = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
     assert bases
-    assert all(re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+", base) for base in bases)
+    assert all(re.fullmatch(r"python:\d+\.\d+\.\d+(-slim)?-\w+", base) for base in bases)
+    assert "-slim-" in bases[-1], "what runs needs no compiler"
+    assert len({base.replace("-slim", "") for base in bases}) == 1, (
+        "a compiled engine fits its own Python only"
+    )
 
 
 def test_the_image_runs_on_a_python_that_the_package_allows_and_not_as_root() -> None:

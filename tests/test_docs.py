@@ -135,7 +135,8 @@ def check_command(words: list[str]) -> None:
     program, *rest = words
     if program.endswith("segstream") and rest:
         with click.Context(main) as context:
-            command = main.get_command(context, rest[0])
+            own = rest[0].startswith("-")
+            command = main if own else main.get_command(context, rest[0])
             assert command is not None, f"no such command: segstream {rest[0]}"
             while isinstance(command, click.Group) and rest[1:2] and not rest[1].startswith("-"):
                 rest = rest[1:]
@@ -144,7 +145,7 @@ def check_command(words: list[str]) -> None:
             known = {
                 name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
             }
-            for word in rest[1:]:
+            for word in rest if own else rest[1:]:
                 if word.startswith("-") and word != "-" and not re.fullmatch(r"-\d+", word):
                     assert word.partition("=")[0] in {*known, "--help"}, f"segstream {rest[0]} has no {word}"
     elif program == "make":
