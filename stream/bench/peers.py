@@ -225,15 +225,19 @@ def _read(
 
 
 def _python(folder: Path) -> str:
-    """The interpreter of an environment of the peers' own: what they need does not mix with the project's."""
+    """The interpreter of an environment of the peers' own: what they need does not mix with the project's.
+
+    It is made of the Python that runs this, for one build of Python is a fifth quicker than another.
+    """
     environment = _CACHE / "python"
     python = environment / "bin" / "python"
     stamp = environment / "installed"
-    wanted = beside_us("peers/requirements.txt")
-    if not stamp.is_file() or stamp.read_bytes() != wanted.read_bytes():
+    requirements = beside_us("peers/requirements.txt")
+    wanted = f"{sys.base_prefix} {sys.version}\n{requirements.read_text(encoding='utf-8')}"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
         venv.create(environment, with_pip=True, clear=True)
-        finish([str(python), "-m", "pip", "install", "--quiet", "-r", str(wanted)], folder)
-        stamp.write_bytes(wanted.read_bytes())
+        finish([str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements)], folder)
+        stamp.write_text(wanted, encoding="utf-8")
     return str(python)
 
 
