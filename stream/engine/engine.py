@@ -43,7 +43,7 @@ _SLICE: Final = 512
 
 What decides an event's effect is its user's profile and the watermark before it, which the events before it tell
 without being applied. So who comes first does not matter, and one profile at a time is decoded, changed and encoded
-while all of it lies in the processor's nearest cache. Hundreds of them kept alive at once took a sixth longer.
+while all of it lies in the processor's cache: a simulated one of 1 MiB is missed half as often as with hundreds alive.
 """
 _GROWTH: Final = 512
 """Upper estimate of how many bytes an event adds to a profile, besides its id and traits."""
