@@ -48,7 +48,7 @@ class Handover:
     async def take(self, partitions: Container[Any] | None) -> Records:
         """The next that is given; an error is raised. From now on these partitions are wanted, all if None."""
         self._partitions = partitions
-        while not self._given:
+        while (given := self._next()) is None:
             self._waiter = self._loop.create_future()
             self.is_wanted = True
             try:
@@ -56,7 +56,6 @@ class Handover:
             finally:
                 self.is_wanted = False
                 self._waiter = None
-        given = self._given.popleft()
         if isinstance(given, Exception):
             raise given
         return given
@@ -64,6 +63,12 @@ class Handover:
     def clear(self) -> None:
         """Forgets what nobody took: it will be fetched again."""
         self._given.clear()
+
+    def _next(self) -> Records | Exception | None:
+        try:
+            return self._given.popleft()
+        except IndexError:  # nothing there, or cleared by the other thread a moment ago
+            return None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
