@@ -160,11 +160,8 @@ class _Mark:
     def __init__(self, run: _Run) -> None:
         step, partition = run.step, run.partition
         self._bytes, self._changes, self._fired = run.bytes, len(step.changes), len(step.fired)
-        self._users, self._members, self._tiers = (
-            partition.users,
-            dict(partition.members),
-            dict(partition.tiers),
-        )
+        self._users = partition.users
+        self._members, self._tiers = dict(partition.members), dict(partition.tiers)
 
     def go_back(self, run: _Run) -> None:
         """Undoes what a run decided since."""
@@ -268,19 +265,17 @@ class _Run:
         order: list[int] = []
         written: list[_Written] = []
         for (user, mine), raw in zip(arrivals.items(), self._read(list(arrivals)), strict=True):
-            profile = None if raw is None else self.partition.decode(user, raw)
+            is_new = raw is None
+            profile = self.partition.create(user) if raw is None else self.partition.decode(user, raw)
             self._is_dirty = False
             for arrival in mine:
-                if profile is None:
-                    profile = self.partition.create(user)
-                    self._apply_event(profile, arrival, True)
-                else:
-                    self._apply_event(profile, arrival, False)
+                self._apply_event(profile, arrival, is_new)
+                is_new = False
                 if len(changes) > first + len(order):
                     order += [arrival.position] * (len(changes) - first - len(order))
             if limit and self.bytes > limit:
                 return None
-            if profile is not None and self._is_dirty:
+            if self._is_dirty:
                 written.append((user, profile.encode(self._plan.stamp), profile.due))
         if order:
             at = sorted(range(len(order)), key=order.__getitem__)

@@ -37,12 +37,9 @@ _decode_items: Final = msgspec.msgpack.Decoder(
 def lines_of(event: Event) -> list[tuple[Any, ...]]:
     """The event's lines with a product, as (product_id, quantity, price, (name, category, brand))."""
     lines: list[tuple[Any, ...]] = []
-    items = event.items
-    if type(items) is list:
-        some: list[Any] = items
-        if len(some) > MAX_LINES:
-            some = some[:MAX_LINES]
-        for item in some:
+    if type(event.items) is list:
+        items: list[Any] = event.items
+        for item in items[:MAX_LINES]:
             if type(item) is dict:
                 of: dict[str, Any] = item
                 product = key_text(of.get("product_id"))
@@ -65,12 +62,8 @@ def _line(product: str, quantity: Any, price: Any, name: Any, category: Any, bra
 
 def _number(value: Any) -> Any:
     """A number as it is kept; None for anything else."""
-    if type(value) is float:
-        number: float = value
-        if -1e300 < number < 1e300:  # as it came; neither infinite nor no number
-            return value
-        return to_scalar(value)
-    return to_scalar(value) if type(value) is int else None
+    kind = type(value)
+    return to_scalar(value) if kind is int or kind is float else None
 
 
 def _short(value: Any) -> Any:
