@@ -15,7 +15,7 @@ BENCH_ARGS ?=
 GUARD_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo wheel test site oracle fuzz lint format types imports unit logs real-logs compiled compile clean-compiled chaos bench guard broker docs env clean
+.PHONY: help demo test site oracle fuzz lint format types imports unit logs real-logs compiled compile wheel clean-compiled chaos bench guard broker docs env clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
