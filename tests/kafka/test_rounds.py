@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -71,18 +71,17 @@ def backlog() -> list[Fetched]:
     ]
 
 
-def fetch(start: int, users: list[str]) -> Fetched:
-    """An event of each of `users`, one after the other from offset `start` on."""
-    batch = Fetched()
-    batch.start, batch.next_offset = start, start + len(users)
+def fetch(start: int, users: list[str], unreadable: Container[int] = ()) -> Fetched:
+    """An event of each of `users`, one after the other from offset `start` on; at some there is none to be read."""
+    records: list[Any] = []
     for offset, user in enumerate(users, start):
         now = START + offset * 1_000
         event = {"id": f"e{offset}", "type": "product_viewed", "time": now, "user_id": user}
-        record: Any = SimpleNamespace(
-            value=json.dumps(event).encode(), key=user.encode(), offset=offset, timestamp=now, headers=[]
+        value = b"{" if offset in unreadable else json.dumps(event).encode()
+        records.append(
+            SimpleNamespace(value=value, key=user.encode(), offset=offset, timestamp=now, headers=[])
         )
-        batch.append(record)
-    return batch
+    return Fetched([records], start, start + len(users))
 
 
 def make_rounds(
@@ -335,10 +334,8 @@ async def _take_one_batch(
     anything.dead_letters = bury
     rounds = make_rounds(engine, fail, ingest)
     owned = Owned(0, store, cast("Any", log), cast("Any", engine.open(store, None)), position=0)
-    batch = fetch(0, [f"u{offset % USERS}" for offset in range(3 * BATCH)])
     unreadable = [0, 57, 58, 3 * BATCH - 1]
-    for offset in unreadable:
-        batch[offset].value = b"{"
+    batch = fetch(0, [f"u{offset % USERS}" for offset in range(3 * BATCH)], unreadable)
     rounds.start()
     rounds.resume(
         {0: owned},

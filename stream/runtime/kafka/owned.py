@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stream.ingest import DeadLetter
 from stream.runtime.kafka.changelog import Changelog, Pending
-from stream.runtime.kafka.raw import Fetched
+from stream.runtime.kafka.raw import Fetched, RawRecord
 from stream.state import Store
 
 if TYPE_CHECKING:
@@ -81,8 +81,20 @@ class Arrived:
 
     event: Any
     batch: Fetched
-    done: int = 0
-    """How many of its records were stepped."""
+    ahead: list[RawRecord] = field(default_factory=list)
+    """Records that were taken out of the batch and not stepped."""
+    is_read: bool = False
+    """There are no others."""
+
+    def take(self, most: int) -> tuple[list[RawRecord], int]:
+        """The next records to step, and the offset from which on others are."""
+        batch, records = self.batch, self.ahead
+        if records:
+            self.ahead = []
+        else:
+            records = batch.take(most)
+            self.is_read = len(records) < most or records[-1].offset + 1 == batch.next_offset
+        return records, batch.next_offset if self.is_read else records[-1].offset + 1
 
 
 @dataclass(slots=True)

@@ -5,8 +5,9 @@ moves, so that somebody looks here again. Three things are taken that the public
 
 * **The parser's own records.** aiokafka wraps each record of its C parser into a `ConsumerRecord`, which cost 16 % of a
   worker's time, and walks over them one by one in two more loops, another 8 %. A raw record has `offset`, `timestamp`,
-  `key`, `value` and `headers`, which is all that is needed, and a record batch gives them all at once. Which batches
-  count (checksums, control batches, aborted transactions) is asked for each batch here, of aiokafka's own answers.
+  `key`, `value` and `headers`, which is all that is needed, and a record batch gives them one after the other. Which
+  batches count (checksums, control batches, aborted transactions) is asked for each batch here, of aiokafka's own
+  answers, and so is whether it can be decompressed; its records are unpacked where they are stepped.
 
 * **Where a batch begins and ends.** Offsets of a log have gaps (transaction markers, compaction), so records alone do
   not show whether something between two batches was lost. The positions before and after a fetch do.
@@ -21,13 +22,20 @@ moves, so that somebody looks here again. Three things are taken that the public
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from bisect import bisect_left
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from itertools import chain, islice
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import FetchError, FetchResult
 from aiokafka.errors import CorruptRecordException, NoOffsetForPartitionError
+
+_OFFSET = attrgetter("offset")
 
 
 class RawRecord(Protocol):
@@ -40,15 +48,32 @@ class RawRecord(Protocol):
     headers: list[tuple[str, bytes | None]]
 
 
-class Fetched(list[RawRecord]):
-    """Consecutive records of one partition: all there are from `start` up to, not including, `next_offset`."""
+class Fetched:
+    """Consecutive records of one partition: all there are from `start` up to, not including, `next_offset`.
 
-    start: int
-    next_offset: int
+    They lie there as the broker sent them until they are taken, a few at a time: what was unpacked a moment ago is
+    still in the processor's cache, and takes the memory of the few before it.
+    """
 
-    def __bool__(self) -> bool:
-        """Something was passed, were it only markers and aborted records of transactions."""
-        return self.next_offset > self.start
+    __slots__ = ("_records", "next_offset", "start")
+
+    def __init__(self, pieces: Iterable[Iterable[RawRecord]], start: int, next_offset: int) -> None:
+        self._records = chain.from_iterable(pieces)
+        self.start = start
+        self.next_offset = next_offset
+
+    def __len__(self) -> int:
+        """How many offsets that is, no fewer than there are records; some were passed, were it only markers and
+        aborted records of transactions."""
+        return self.next_offset - self.start
+
+    def take(self, most: int) -> list[RawRecord]:
+        """The next records; fewer than `most` when there are no more."""
+        return list(islice(self._records, most))
+
+    def clear(self) -> None:
+        """Forgets what was not taken, and the bytes that it was to be unpacked from."""
+        self._records = chain()
 
 
 class SeenEnd(NamedTuple):
@@ -87,53 +112,55 @@ class _RawRecords:
         self._after_rest = 0
         """Where the batch that was cut ends."""
 
-    def __call__(self, max_records: int | None = None) -> list[RawRecord]:
+    def __call__(self, max_records: int | None = None) -> Fetched:
         result, partition = self._result, self._result._topic_partition
         if not (result._assignment.active and result.check_assignment(partition) and result.has_more()):
-            return []
+            return Fetched((), 0, 0)
         state, parts = result._assignment.state_value(partition), result._partition_records
-        start = state.position
-        if self._rest:
-            parts.next_fetch_offset = self._after_rest
-        fetched, self._rest = Fetched(self._rest), []
-        while max_records is None or len(fetched) < max_records:
-            records = _next_records(parts)
-            if records is None:
-                result._partition_records = None
-                break
-            fetched += records
-        else:
-            self._rest = fetched[max_records:]
+        start = position = state.position
+        end = sys.maxsize if max_records is None else start + max_records
+        pieces: list[Iterable[RawRecord]] = []
+        while position < end:
+            piece: Iterable[RawRecord] | None
             if self._rest:
-                del fetched[max_records:]
-                self._after_rest = parts.next_fetch_offset
-                parts.next_fetch_offset = fetched[-1].offset + 1
-        state.consumed_to(parts.next_fetch_offset)
-        fetched.start, fetched.next_offset = start, state.position
+                piece, after, self._rest = self._rest, self._after_rest, []
+            else:
+                piece, after = _next_piece(parts, position), parts.next_fetch_offset
+            if piece is None:
+                result._partition_records = None
+                position = after
+                break
+            if after > end:
+                records = list(piece)
+                at = bisect_left(records, end, key=_OFFSET)
+                piece, self._rest, self._after_rest, after = records[:at], records[at:], after, end
+            pieces.append(piece)
+            position = after
+        parts.next_fetch_offset = position
+        state.consumed_to(position)
+        fetched = Fetched(pieces, start, position)
         self._shelf.taken[partition] += len(fetched)
         return fetched
 
 
-def _next_records(parts: Any) -> list[RawRecord] | None:
-    """The records of the next batch that holds any for us, and moves past it; None at the end of the fetch.
+def _next_piece(parts: Any, position: int) -> Iterable[RawRecord] | None:
+    """The next batch with records for us, and moves past it; None at the end of the fetch.
 
     Does for a batch what aiokafka's `PartitionRecords` does for each record: for a live one, which holds one or two,
-    even that was a sixth of what fetching cost.
+    even that was a sixth of what fetching cost. Its records are unpacked when somebody takes them.
     """
     batches = parts._records
     while batches.has_next():
         batch = batches.next_batch()
         if not batch.validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {parts._tp}")
-        records: list[RawRecord] = []
-        if not (batch.is_control_batch or _is_aborted(parts, batch)):
-            records = list(batch)
-            if records and records[0].offset < parts.next_fetch_offset:  # a batch is fetched whole
-                records = [record for record in records if record.offset >= parts.next_fetch_offset]
-        elif batch.is_control_batch:
-            _end_transaction(parts, batch)
         parts.next_fetch_offset = batch.next_offset
-        if records:
+        if batch.is_control_batch:
+            _end_transaction(parts, batch)
+        elif not _is_aborted(parts, batch):
+            records: Iterable[RawRecord] = iter(batch)  # decompresses it, which may fail
+            if batch.base_offset < position:  # it was fetched whole
+                return [record for record in records if record.offset >= position]
             return records
     return None
 

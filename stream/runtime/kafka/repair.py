@@ -95,7 +95,8 @@ class Repairer:
             records: list[RawRecord] = []
             while await consumer.position(tp) < offsets.stop:
                 for fetched in (await consumer.getmany(tp, timeout_ms=1000)).values():
-                    records += [record for record in fetched if record.offset < offsets.stop]
+                    taken = fetched.take(len(fetched))
+                    records += [record for record in taken if record.offset < offsets.stop]
             return records
         finally:
             await consumer.stop()

@@ -241,20 +241,14 @@ class Rounds:
 
     def _step(self, owned: Owned) -> None:
         arrived = owned.arrived[0]
-        records: list[RawRecord] = arrived.batch
-        if arrived.done or len(records) > _SLICE:
-            records = records[arrived.done : arrived.done + _SLICE]
-        last = arrived.done + len(records) >= len(arrived.batch)
-        next_offset = arrived.batch.next_offset if last else records[-1].offset + 1
+        records, next_offset = arrived.take(_SLICE)
         fresh = self._drop_below(owned, records)
         began = time.perf_counter()
         self._apply(owned, fresh, next_offset)
         self._metrics.step_duration.observe(time.perf_counter() - began)
         if owned.position < next_offset:  # the draft is full
-            arrived.done += bisect_left(records, owned.position, key=_OFFSET)
-            return
-        arrived.done += len(records)
-        if last:
+            arrived.ahead = records[bisect_left(records, owned.position, key=_OFFSET) :]
+        elif arrived.is_read:
             owned.draft.acknowledge.append(arrived.event)
             owned.arrived.popleft()
             arrived.batch.clear()  # Faust keeps it until it has committed, which may be hundreds of thousands later

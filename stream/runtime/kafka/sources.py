@@ -176,22 +176,25 @@ class SourceStage:
         try:
             rows: dict[int, list[_Row]] = {}
             letters: list[DeadLetter] = []
-            fruitful = 0
-            for at in range(0, len(batch), _SLICE):
-                fruitful += self._map(topic, partition, batch[at : at + _SLICE], rows, letters)
+            taken = fruitful = 0
+            newest: int | None = None
+            while records := batch.take(_SLICE):
+                taken += len(records)
+                newest = records[-1].timestamp
+                fruitful += self._map(topic, partition, records, rows, letters)
                 await asyncio.sleep(0)
             if not await self._deliver(rows, letters):
                 return
             metrics = self._metrics
-            metrics.consumed.labels(topic).inc(len(batch))
+            metrics.consumed.labels(topic).inc(taken)
             metrics.source_events.labels(topic).inc(sum(map(len, rows.values())))
-            metrics.source_dropped.labels(topic).inc(len(batch) - fruitful - len(letters))
+            metrics.source_dropped.labels(topic).inc(taken - fruitful - len(letters))
             for letter in letters:
                 metrics.dead_lettered.labels(letter.reason).inc()
             done = self._done.get(TP(topic, partition))
             if done is not None:
                 done.next = batch.next_offset
-                done.newest = batch[-1].timestamp if len(batch) else done.newest
+                done.newest = done.newest if newest is None else newest
             event.ack()
         finally:
             self._taking -= 1
