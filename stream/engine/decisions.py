@@ -179,15 +179,9 @@ class Rule:
         """The rule's state in a profile, made if need be."""
         state = profile.state(self.index)
         if state is None:
-            state = profile.states[self.index] = [0, 0, [], None]
+            state = [0, 0, [], None]
+            profile.put_state(self.index, state)
         return state
-
-    def wake(self, profile: Profile, due: int) -> None:
-        """Sets the next instant at which time alone could change the rule's verdict."""
-        if due < FOREVER:
-            profile.dues[self.index] = due
-        elif self.index in profile.dues:
-            del profile.dues[self.index]
 
     def identify(self, profile: Profile, instance: str | None) -> tuple[int, str]:
         """(seq, event id) of the next change."""

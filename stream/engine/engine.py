@@ -413,9 +413,7 @@ class _Run:
         """Asks `rules`, those that are due, and those that refer to one that changed; True if any changed state."""
         todo = list(rules)
         if profile.due <= instant:
-            for index, due in profile.dues.items():
-                if due <= instant and index not in rules:
-                    todo.append(index)
+            todo += [index for index in profile.due_at(instant) if index not in rules]
             if len(todo) > len(rules):
                 todo.sort()
         changed = False
@@ -429,11 +427,7 @@ class _Run:
                 if rule.dependents:
                     todo[position:] = sorted({*todo[position:], *rule.dependents})
         if todo:
-            least = FOREVER
-            for due in profile.dues.values():
-                if due < least:
-                    least = due
-            profile.due = least
+            profile.find_due()
         if changed and instant > profile.clock:
             profile.clock = instant
         if decisions:

@@ -172,7 +172,7 @@ class Explainer:
         said = rule.explain(profile, instant, key)
         state = profile.state(rule.index)
         held = None if state is None else state[HELD]
-        due = profile.dues.get(rule.index, FOREVER)
+        due = profile.due_of(rule.index)
         if isinstance(rule, LadderRule):
             ladder = definitions.ladders[rule.name]
             names = [tier.name for tier in ladder.tiers]
@@ -204,7 +204,7 @@ class Explainer:
                 dwell = held[ENTERED] + segment.min_dwell
                 one.stays_until = dwell if segment.min_dwell and dwell > instant else None
         one.entries = 0 if state is None else state[ENTRIES]
-        due = min(due, *(profile.dues.get(index, FOREVER) for index in self._asked[rule.index]), FOREVER)
+        due = min(due, *map(profile.due_of, self._asked[rule.index]), FOREVER)
         one.next_at = due if due < FOREVER else None
         return one
 

@@ -104,7 +104,7 @@ class LadderRule(Rule):
             if held[BELOW] is None:
                 held[BELOW] = instant
             until = min(until, held[BELOW] + self._demote_after)
-        self.wake(profile, min(until, self._ttl_due(held)))
+        profile.set_due(self.index, min(until, self._ttl_due(held)))
         changed = before != (held[TIER], held[BELOW], len(held[SPENT]))
         if changed:
             self.state(profile)[HELD] = held

@@ -194,7 +194,7 @@ class SegmentRule(Rule):
             return
         state[HELD][WAITING] = others
         instances[key] = [held_of(instances.get(key)), EVICTED]
-        profile.dues[self.index] = EVICTED
+        profile.set_due(self.index, EVICTED)
 
     # --- the state machine -------------------------------------------------------------------------------------------
 
@@ -206,7 +206,7 @@ class SegmentRule(Rule):
         changed, held, due, _ = self._run(profile, instant, occasion, decisions, None, held)
         if changed:
             self.state(profile)[HELD] = held
-        self.wake(profile, due)
+        profile.set_due(self.index, due)
         return changed
 
     def _evaluate_keys(
@@ -216,7 +216,7 @@ class SegmentRule(Rule):
         every: list[Any] = [{}, ""] if state is None or state[HELD] is None else state[HELD]
         instances: dict[str, Any] = every[INSTANCES]
         waiting: str = every[WAITING]
-        least = earliest = profile.dues.get(self.index, FOREVER)
+        least = earliest = profile.due_of(self.index)
         if occasion.cause == "definition_change":
             if self.index in occasion.redefined or not (instances or waiting):
                 self._begin_kept(profile, instant, instances)
@@ -257,7 +257,7 @@ class SegmentRule(Rule):
         if moved:
             least = min(map(due_of, instances.values()), default=FOREVER)
         if least != earliest:
-            self.wake(profile, least)
+            profile.set_due(self.index, least)
         return changed
 
     def _own_keys(

@@ -33,7 +33,8 @@ from stream.engine.decisions import (
     Rule,
     held_of,
 )
-from stream.engine.profile import FOREVER, Profile
+from stream.engine.parts import Parts
+from stream.engine.profile import Profile
 from stream.engine.summaries import ACTIVITY, COVERED, EVIDENCE, put_recent
 from stream.engine.tables import KEY, Entry, Table
 from stream.identifiers import change_id
@@ -91,9 +92,9 @@ def rearrange(profile: Profile, old: Layout, new: Layout, change: int) -> None:
         else:
             removed.append((name, shape, hash_, state))
             states[name] = [state[SEQ], state[ENTRIES], state[ACTED], None]
-    profile.states = {index: states[name] for index, (name, _, _) in enumerate(new[1]) if name in states}
-    profile.dues = {}
-    profile.due = FOREVER
+    profile.replace_states(
+        {index: states[name] for index, (name, _, _) in enumerate(new[1]) if name in states}
+    )
     left = {name: state[:2] for name, state in states.items() if name not in shapes}
     profile.retired = [kept, left] if kept or left else None
     redefined_indexes = frozenset(i for i, (name, _, _) in enumerate(new[1]) if name in redefined)
@@ -121,14 +122,14 @@ def _split(profile: Profile, bundles: list[Any]) -> dict[str, Any]:
     return parts
 
 
-def _join(parts: dict[str, Any], bundles: list[Any]) -> dict[int, Any]:
+def _join(parts: dict[str, Any], bundles: list[Any]) -> Parts:
     """The units of what `_split` took apart. What came back after a while may know other keys than its neighbours."""
-    units: dict[int, Any] = {}
+    units = Parts()
     for unit, (is_split, keys, places) in enumerate(bundles):
         found = [parts.get(key) for key in keys]
         if all(part is None for part in found):
             continue
-        units[unit] = _join_tables(found, places) if is_split else found
+        units.put(unit, _join_tables(found, places) if is_split else found)
     return units
 
 

@@ -90,7 +90,8 @@ class Bundle:
         if self.keys_of is None:
             states = profile.states_of(self.number)
             if states is None:
-                states = profile.units[self.number] = [None] * len(self.members)
+                states = [None] * len(self.members)
+                profile.units.put(self.number, states)
             for place, summary in enumerate(self.members):
                 states[place] = summary.put(states[place], time, event_id, event, role, profile.clock)
             return
@@ -106,7 +107,8 @@ class Bundle:
         """The entry of a key with its activity up to date, made if need be; None if there is no room for it."""
         table = profile.table(self.number)
         if table is None:
-            table = profile.units[self.number] = Table()
+            table = Table()
+            profile.units.put(self.number, table)
         entry = table.take(key)
         if entry is not None:
             put_recent(entry[ACTIVITY], time, event_id, self._kept)

@@ -41,6 +41,7 @@ def write_traits(profile: Profile, event: Event, leaves: list[tuple[str, Any]]) 
         oldest = sorted((entry[0], entry[1], path) for path, entry in traits.items())
         for _, _, path in oldest[: len(traits) - CAPACITY]:
             del traits[path]
+    profile.traits = traits
 
 
 def _write(traits: dict[str, list[Any]], leaves: list[tuple[str, Any]], time: int, event_id: str) -> None:

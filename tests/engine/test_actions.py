@@ -20,7 +20,7 @@ def judged(
 ) -> dict[str, Any]:
     zone = actions.pop("zone", "UTC")
     profile = blank_profile("u1")
-    profile.traits.update((path, [T, "e", value]) for path, value in (traits or {}).items())
+    profile.traits = {path: [T, "e", value] for path, value in (traits or {}).items()}
     judgement = Policy(Actions(**actions), False, zone).judge(
         profile, instant, "event", list(acted), False, 1
     )

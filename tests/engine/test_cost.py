@@ -90,7 +90,7 @@ def fed(bundle: Bundle, times: Iterator[int], keys: int) -> int:
                 if not isinstance(summary, StepsSummary) and type(summary).__name__ == "PairSummary":
                     bundle.add(profile, one, time, one.id, 1)
     table = profile.table(bundle.number) if bundle.keys_of is not None else None
-    return len(msgspec.msgpack.encode(profile.units[bundle.number] if table is None else table.packed()))
+    return len(msgspec.msgpack.encode(profile.units.get(bundle.number) if table is None else table.packed()))
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)

@@ -24,13 +24,15 @@ STAMP = b"abcd"
 def test_a_profile_survives_its_encoding() -> None:
     profile = blank_profile("u")
     profile.clock, profile.newest, profile.recent_ids = T, T - 1, b"\x00" * 16
-    profile.traits["city"] = [T, "e", "Seoul"]
+    profile.traits = {"city": [T, "e", "Seoul"]}
     profile.ids = [T, "e", "anonymous"]
     table = Table()
     table.add(["key", None, True, 0.1])
-    profile.units = {0: [1, 2, 3], 2: table}
-    profile.states = {1: [1, 2, [T], [False, None]]}
-    profile.dues, profile.due = {1: T + 5}, T + 5
+    profile.units.put(0, [1, 2, 3])
+    profile.units.put(2, table)
+    profile.put_state(1, [1, 2, [T], [False, None]])
+    profile.set_due(1, T + 5)
+    profile.find_due()
     raw = profile.encode(STAMP)
     assert decode_profile("u", raw).encode(STAMP) == raw, "what nobody asked for is left as it is"
     again = decode_profile("u", raw)
@@ -40,7 +42,7 @@ def test_a_profile_survives_its_encoding() -> None:
     assert table is not None
     assert table.entry("key") == ["key", None, True, 0.1]
     assert table.entry("other") is None
-    assert [again.state(index) for index in (0, 1)] == [None, profile.states[1]]
+    assert [again.state(index) for index in (0, 1)] == [None, [1, 2, [T], [False, None]]]
     for name in (
         "user",
         "clock",
@@ -48,7 +50,6 @@ def test_a_profile_survives_its_encoding() -> None:
         "recent_ids",
         "traits",
         "ids",
-        "states",
         "dues",
         "due",
         "retired",

@@ -128,7 +128,7 @@ def without_timers(profiles: dict[str, bytes]) -> dict[str, bytes]:
     found = {}
     for user, raw in profiles.items():
         profile = decode_profile(user, raw)
-        profile.due, profile.dues = FOREVER, {}
+        profile.due, profile.dues = FOREVER, []
         found[user] = profile.encode(stamp_of(raw))
     return found
 
