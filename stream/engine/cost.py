@@ -53,6 +53,8 @@ KEYS = 5
 """Keys of a typical user in everything that is split."""
 _WORD = 9
 _ID = 38
+_RECENT = 10
+"""What a recent event takes besides its id."""
 _KEY = 16
 _LINE = 90
 _LONG_PANES = 7 * 24 + 24 + 400 + 1
@@ -86,7 +88,7 @@ def summaries_cost(summaries: Iterable[Summary]) -> Cost:
             if bundle.keys_of is not None:
                 known = 4 + 1 + _KEY + 1  # in the index, and [key, covered from, …]
                 if not any(isinstance(member, RecentSummary) for member in bundle.members):
-                    known += 1 + _WORD + _ID
+                    known += 2 + _RECENT + _ID
                 typical, most = typical + known, most + known + _WORD - 1
         if bundle.keys_of is None:
             total += Cost(typical, most)
@@ -149,7 +151,7 @@ def _state(summary: Summary, events: int, full: bool) -> int:
         case DecaySummary():
             return 7 + events * 2 * _WORD + (summary.PANES * 17 if full else 0)
         case RecentSummary():
-            return 1 + EVIDENCE * (_WORD + _ID)
+            return 2 + EVIDENCE * (_RECENT + _ID)
         case PairSummary():
             return 1 + 3 * _WORD + 2 * _ID
         case StepsSummary():

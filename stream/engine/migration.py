@@ -33,9 +33,11 @@ from stream.engine.decisions import (
     Rule,
     held_of,
 )
+from stream.engine.packed import EMPTY
 from stream.engine.parts import Parts
 from stream.engine.profile import Profile
-from stream.engine.summaries import ACTIVITY, COVERED, EVIDENCE, put_recent
+from stream.engine.recents import events_of, put_recent
+from stream.engine.summaries import ACTIVITY, COVERED, EVIDENCE
 from stream.engine.tables import KEY, Entry, Table
 from stream.identifiers import change_id
 
@@ -111,7 +113,7 @@ def _split(profile: Profile, bundles: list[Any]) -> dict[str, Any]:
                 entries = table.all()
                 for key, place in zip(keys, places, strict=True):
                     parts[key] = {
-                        entry[KEY]: [entry[COVERED], list(entry[ACTIVITY]), entry[place]] for entry in entries
+                        entry[KEY]: [entry[COVERED], entry[ACTIVITY], entry[place]] for entry in entries
                     }
         else:
             states = profile.states_of(unit)
@@ -141,14 +143,13 @@ def _join_tables(parts: list[Any], places: list[int]) -> Table:
         for name, (covered, activity, state) in (part or {}).items():
             entry = entries.get(name)
             if entry is None:
-                entry = entries[name] = [name, covered, [], *[None] * (max(places) - ACTIVITY)]
+                entry = entries[name] = [name, covered, EMPTY, *[None] * (max(places) - ACTIVITY)]
             if covered is not None and (entry[COVERED] is None or covered > entry[COVERED]):
                 entry[COVERED] = covered
-            recent = entry[ACTIVITY]
-            known = set(zip(recent[::2], recent[1::2], strict=True))
-            for event in zip(activity[::2], activity[1::2], strict=True):
+            known = events_of(entry[ACTIVITY])
+            for event in events_of(activity):
                 if event not in known:
-                    put_recent(recent, *event, most)
+                    entry[ACTIVITY] = put_recent(entry[ACTIVITY], *event, most)
             if place != ACTIVITY:
                 entry[place] = state
     table = Table()

@@ -20,6 +20,7 @@ from stream.changes import Evidence
 from stream.engine.cells import DISTINCT, LAST, MICRO, SUMS, TIMES, Cell, N, Shape, clip
 from stream.engine.packed import EMPTY, at_place, count, pack
 from stream.engine.profile import FOREVER, Profile
+from stream.engine.recents import events_of, put_recent
 from stream.engine.tables import KEY, Entry, Table
 from stream.engine.windows import EXACT, Window, fold_oldest, insert, insert_time, kept_in
 from stream.events import Event, Reader
@@ -111,14 +112,14 @@ class Bundle:
             profile.units.put(self.number, table)
         entry = table.take(key)
         if entry is not None:
-            put_recent(entry[ACTIVITY], time, event_id, self._kept)
+            entry[ACTIVITY] = put_recent(entry[ACTIVITY], time, event_id, self._kept)
             return entry
         start: int | None = None
         if len(table) >= self.max_keys:
             start = profile.clock
             if not self._make_room(profile, table, (time, event_id)):
                 return None
-        entry = [key, start, [time, event_id]]
+        entry = [key, start, put_recent(EMPTY, time, event_id, self._kept)]
         for _ in self._stateful:
             entry.append(None)
         table.add(entry)
@@ -127,14 +128,15 @@ class Bundle:
     def _make_room(self, profile: Profile, table: Table, newcomer: tuple[int, str]) -> bool:
         """Drops the key with the oldest activity, those with an open membership last; False if a newcomer is older."""
         profile.evicted += 1
-        (_, *activity), victim = min(
+        _, activity, victim = min(
             (
-                (any(rule.is_open(profile, entry[KEY]) for rule in self.rules), *entry[ACTIVITY][-2:]),
+                any(rule.is_open(profile, entry[KEY]) for rule in self.rules),
+                events_of(entry[ACTIVITY])[-1],
                 entry[KEY],
             )
             for entry in table.all()
         )
-        if newcomer < tuple(activity):
+        if newcomer < activity:
             return False
         table.drop(victim)
         for rule in self.rules:
@@ -188,7 +190,7 @@ class Summary:
     def newest(self, profile: Profile, key: str) -> int:
         """Time of a key's newest event."""
         entry = self.entry(profile, key)
-        return -FOREVER if entry is None else int(entry[ACTIVITY][-2])
+        return -FOREVER if entry is None else events_of(entry[ACTIVITY])[-1][0]
 
     def keys(self, profile: Profile) -> list[str]:
         """The keys of which something is kept, in order."""
@@ -453,7 +455,7 @@ class DecaySummary(Summary):
 
 
 class RecentSummary(Summary):
-    """The newest few events of a selector, as evidence: [time, id, time, id, …], oldest first.
+    """The newest few events of a selector, as evidence (`stream.engine.recents`).
 
     Of a key, it is what the table keeps of its activity.
     """
@@ -461,32 +463,14 @@ class RecentSummary(Summary):
     __slots__ = ()
 
     def put(self, state: Any, time: int, event_id: str, event: Event, role: int, clock: int) -> Any:
-        if state is None:
-            return [time, event_id]
-        recent: list[Any] = state
-        put_recent(recent, time, event_id, EVIDENCE)
-        return recent
+        return put_recent(EMPTY if state is None else state, time, event_id, EVIDENCE)
 
     def evidence(self, profile: Profile, key: str | None, reach: int) -> list[Evidence]:
         """The newest events that are not older than `reach`, oldest first."""
         recent = self.state(profile, key)
         if recent is None:
             return []
-        return [
-            evidence_of(recent[at], recent[at + 1]) for at in range(0, len(recent), 2) if recent[at] >= reach
-        ]
-
-
-def put_recent(recent: list[Any], time: int, event_id: str, most: int) -> None:
-    """Puts an event among the newest few, [time, id, time, id, …], oldest first."""
-    at = len(recent)
-    while at and _is_before(time, event_id, recent[at - 2], recent[at - 1]):
-        at -= 2
-    recent.insert(at, time)
-    recent.insert(at + 1, event_id)
-    if len(recent) > 2 * most:
-        recent.pop(0)
-        recent.pop(0)
+        return [evidence_of(time, event_id) for time, event_id in events_of(recent) if time >= reach]
 
 
 def evidence_of(time: int, event_id: str) -> Evidence:

@@ -1,0 +1,67 @@
+"""The newest few events of a selector or key as bytes, oldest first: instant, size of the id, id.
+
+Instant and size are integers of eight and four bytes, little-endian. Events come and go with nearly every event of the
+user and are shown with few changes, so they are no lists of objects to decode, free and encode.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from librt.strings import BytesWriter, read_i32_le, read_i64_le, write_i32_le, write_i64_le
+from mypy_extensions import i32, i64
+
+_HEAD: Final = 12
+
+
+class _Entry:
+    """The last event that was packed: it goes to several selectors and keys."""
+
+    __slots__ = ("event_id", "packed", "time")
+
+    def __init__(self) -> None:
+        self.time = 0
+        self.event_id = ""
+        self.packed = _pack(0, "")
+
+
+def _pack(time: int, event_id: str) -> bytes:
+    encoded = event_id.encode("utf-8", "surrogatepass")
+    writer = BytesWriter()
+    write_i64_le(writer, time)
+    write_i32_le(writer, i32(len(encoded)))
+    writer.write(encoded)
+    return writer.getvalue()
+
+
+_last: Final = _Entry()
+
+
+def put_recent(recent: bytes, time: int, event_id: str, most: int) -> bytes:
+    """The newest `most` of the events and another."""
+    if _last.event_id is not event_id or _last.time != time:
+        _last.time, _last.event_id, _last.packed = time, event_id, _pack(time, event_id)
+    size: i64 = len(recent)
+    number, at, last, second = 0, i64(0), i64(0), i64(0)
+    while at < size:
+        last = at
+        at += _HEAD + i64(read_i32_le(recent, at + 8))
+        number += 1
+        if number == 1:
+            second = at
+    if number and time <= read_i64_le(recent, last):
+        events = sorted([*events_of(recent), (time, event_id)])
+        return b"".join([_pack(*event) for event in events[-most:]])
+    return (recent[second:] if number == most else recent) + _last.packed
+
+
+def events_of(recent: bytes) -> list[tuple[int, str]]:
+    """(time, id) of the events, oldest first."""
+    found: list[tuple[int, str]] = []
+    at, size = i64(0), i64(len(recent))
+    while at < size:
+        end = at + _HEAD + i64(read_i32_le(recent, at + 8))
+        event_id = recent[at + _HEAD : end].decode("utf-8", "surrogatepass")
+        found.append((int(read_i64_le(recent, at)), event_id))
+        at = end
+    return found
