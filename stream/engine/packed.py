@@ -72,18 +72,29 @@ def first_after(times: bytes, instant: i64) -> i64:
     return first_from(times, instant + 1)
 
 
+class _One:
+    """The last integer that was put: an event's time goes into several windows."""
+
+    __slots__ = ("integer", "packed")
+
+    def __init__(self) -> None:
+        self.integer = 0
+        self.packed = bytes(8)
+
+
+_last: Final = _One()
+
+
 def put_at(packed: bytes, place: i64, integer: int) -> bytes:
     """All of them, and another at a place."""
+    if _last.integer != integer:
+        writer = BytesWriter()
+        write_i64_le(writer, integer)
+        _last.integer, _last.packed = integer, writer.getvalue()
     at = place << 3
-    writer = BytesWriter()
     if at == len(packed):
-        writer.write(packed)
-        write_i64_le(writer, integer)
-    else:
-        writer.write(packed[:at])
-        write_i64_le(writer, integer)
-        writer.write(packed[at:])
-    return writer.getvalue()
+        return packed + _last.packed
+    return packed[:at] + _last.packed + packed[at:]
 
 
 def cut_before(packed: bytes, place: i64) -> bytes:
