@@ -337,8 +337,10 @@ class _Run:
         other = event.anonymous_id
         if type(other) is str and other and event.user_id is not None:
             known = profile.ids
-            if known is None or (known[0], known[1]) < (time, event_id):
+            if known is None:
                 profile.ids = [time, event_id, other]
+            elif known[0] < time or (known[0] == time and known[1] < event_id):
+                known[0], known[1], known[2] = time, event_id, other
         if leaves:
             write_traits(profile, event, leaves)
         for bundle, role in dispatch.adds:

@@ -18,7 +18,15 @@ from stream.definitions.vocabulary import LINE_FIELDS
 from stream.engine import cells, shares, values, windows
 from stream.engine.calendar import Periods
 from stream.engine.fields import read_field
-from stream.engine.keys import compile_days, compile_fold, compile_keys, present, times_keys, with_keys
+from stream.engine.keys import (
+    compile_days,
+    compile_fold,
+    compile_keys,
+    count_keys,
+    present,
+    times_keys,
+    with_keys,
+)
 from stream.engine.lines import LinesSummary
 from stream.engine.selectors import compile_where
 from stream.engine.summaries import (
@@ -252,7 +260,7 @@ class FeatureCompiler:
             part = self.cells(feature, cells.TIMES, window, None, feature.by)
         else:
             part = self.cells(feature, cells.SUMS, window, read, feature.by, "part")
-        events = times_keys(read or (lambda event: 1), keys_of)
+        events = count_keys(keys_of) if read is None else times_keys(read, keys_of)
         if feature.aggregate == "share":
             total = self.cells(feature, cells.SUMS, window, events, None, f"pairs by {feature.by}")
             return shares.Share(feature.name, part, total, read is None, feature.min_n, recent)
@@ -272,7 +280,8 @@ class FeatureCompiler:
         if feature.aggregate not in ("share", "top"):
             return shares.Decay(feature.name, part, recent, feature.min_n)
         assert feature.by is not None
-        pairs = times_keys(read or (lambda event: 1), self.keys_of(feature.by))
+        keys_of = self.keys_of(feature.by)
+        pairs = count_keys(keys_of) if read is None else times_keys(read, keys_of)
         total = self.share(["decay of pairs", state], lambda: DecaySummary(pairs, length), feeds)
         kind = shares.DecayShare if feature.aggregate == "share" else shares.DecayTop
         return kind(feature.name, part, total, recent, feature.min_n)

@@ -104,6 +104,15 @@ def with_keys(keys_of: KeysOf) -> Reader:
     return ask
 
 
+def count_keys(keys_of: KeysOf) -> Reader:
+    """How many keys an event has; nothing for an event without a key."""
+
+    def ask(event: Event) -> Any:
+        return len(keys_of(event)) or None
+
+    return ask
+
+
 def times_keys(read: Reader, keys_of: KeysOf) -> Reader:
     """A field's value once for each key of the event; nothing for an event without a key.
 

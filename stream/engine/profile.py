@@ -187,7 +187,11 @@ class Profile:
 
     def due_at(self, instant: int) -> list[int]:
         """Segments and ladders that are due at an instant."""
-        return [index for index in range(len(self.dues)) if self.due_of(index) <= instant]
+        found = []
+        for index, due in enumerate(self.dues):
+            if due is not None and due <= instant:
+                found.append(index)
+        return found
 
     def set_due(self, index: int, due: int) -> None:
         """Sets that instant; `due` above stays the least of all until `find_due`."""

@@ -110,14 +110,28 @@ def _negation(operand: Ask) -> Ask:
 
 def _conjunction(operands: list[Ask]) -> Ask:
     def ask(event: Any) -> bool | None:
-        return conjoin(operand(event) for operand in operands)
+        known: bool | None = True
+        for operand in operands:
+            verdict: bool | None = operand(event)
+            if verdict is False:
+                return False
+            if verdict is None:
+                known = None
+        return known
 
     return ask
 
 
 def _disjunction(operands: list[Ask]) -> Ask:
     def ask(event: Any) -> bool | None:
-        return disjoin(operand(event) for operand in operands)
+        known: bool | None = False
+        for operand in operands:
+            verdict: bool | None = operand(event)
+            if verdict:
+                return True
+            if verdict is None:
+                known = None
+        return known
 
     return ask
 
