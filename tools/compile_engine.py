@@ -31,7 +31,13 @@ SHARED = "segstream_engine"
 """Extension modules are thin; their code lies in one module of this name, at the top of the path."""
 _PLAIN = ("__init__", "cost", "explain")
 """No event waits for them."""
-_BESIDE = ("stream/durations.py", "stream/identifiers.py", "stream/instants.py", "stream/ingest/plain.py")
+_BESIDE = (
+    "stream/durations.py",
+    "stream/identifiers.py",
+    "stream/instants.py",
+    "stream/ingest/plain.py",
+    "stream/runtime/kafka/batches.py",
+)
 """What every change asks of the rest, and the loop that reads events."""
 _CALLS = ["-fvisibility=hidden", "-fno-semantic-interposition", "-fno-plt"]
 """Nobody replaces a function of the shared module from outside, so calls within it are direct ones."""
@@ -41,6 +47,7 @@ _TESTS = (
     "tests/engine",
     "tests/ingest/test_envelope.py",
     "tests/ingest/test_plain.py",
+    "tests/kafka/test_batches.py",
     "tests/oracle/test_agreement.py",
     # Compiled classes go from one process to another.
     "tests/replay/test_workers.py",

@@ -25,6 +25,7 @@ from stream.runtime.kafka.changelog import (
     encode,
     epoch_of,
 )
+from stream.runtime.kafka.producers import start_producer
 from stream.runtime.kafka.repair import Repairer
 from stream.runtime.kafka.restore import Restored, Restorer
 from stream.runtime.kafka.waypoints import Waypoint
@@ -64,10 +65,7 @@ def run(
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Log]:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=broker.address, enable_idempotence=True, max_batch_size=MAX_BATCH_BYTES
-        )
-        await producer.start()
+        producer = await start_producer({"bootstrap_servers": broker.address}, MAX_BATCH_BYTES)
         try:
             yield Log(broker.address, topic, MemoryStore(), producer)
         finally:

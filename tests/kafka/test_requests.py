@@ -13,30 +13,32 @@ from aiokafka.protocol.produce import ProduceRequest
 
 from stream.runtime.kafka.requests import JoinedProduceRequest, join_requests
 
-TOPICS: list[list[tuple[str, list[tuple[int, Any]]]]] = [
+Topics = list[tuple[str, list[tuple[int, Any]]]]
+TOPICS: list[Topics] = [
     [],
-    [("changes", [(0, b"one")])],
+    [("changes", [(0, (b"o", b"ne"))])],
     [
-        ("état", [(3, bytearray(b"a batch")), (1, b"")]),
+        ("état", [(3, (b"a", b" batch")), (1, (b"", b""))]),
         ("members", []),
-        ("log", [(70_000, bytearray(300_000))]),
+        ("log", [(70_000, (bytes(17), bytes(300_000)))]),
     ],
 ]
 
 
-VERSIONS = [(version, None) for version in range(8)] + [(version, "a") for version in range(3, 8)]
+def whole(topics: Topics) -> Topics:
+    """With each batch in one piece, as aiokafka has it."""
+    return [(topic, [(number, front + rest) for number, (front, rest) in parts]) for topic, parts in topics]
+
+
+VERSIONS = [(version, None) for version in range(3, 8)] + [(version, "a") for version in range(3, 8)]
 
 
 @pytest.mark.parametrize(("version", "transaction"), VERSIONS)
 @pytest.mark.parametrize("topics", TOPICS)
-def test_bytes(
-    version: int, topics: list[tuple[str, list[tuple[int, Any]]]], transaction: str | None
-) -> None:
+def test_bytes(version: int, topics: Topics, transaction: str | None) -> None:
     versions = {ProduceRequest.API_KEY: (version, version)}
-    plain, joined = (
-        kind(transaction, -1, 40_000, topics).prepare(versions)
-        for kind in (ProduceRequest, JoinedProduceRequest)
-    )
+    plain = ProduceRequest(transaction, -1, 40_000, whole(topics)).prepare(versions)
+    joined = JoinedProduceRequest(transaction, -1, 40_000, topics).prepare(versions)
     assert joined.encode() == plain.encode()
     assert (joined.API_VERSION, joined.RESPONSE_TYPE) == (plain.API_VERSION, plain.RESPONSE_TYPE)
     assert joined.build_request_header(7, "us").encode() == plain.build_request_header(7, "us").encode()

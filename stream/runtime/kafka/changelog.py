@@ -32,6 +32,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from stream.errors import OperatorError
+from stream.runtime.kafka.batches import RecordBatch, encode_headers
 from stream.state import USER
 
 MARKER = b"m"
@@ -155,7 +156,7 @@ class Changelog:
         self._producer = producer
         self._topic = topic
         self.partition = partition
-        self._headers: Headers = [(EPOCH_HEADER, epoch.to_bytes(4, "big"))]
+        self._headers = encode_headers([(EPOCH_HEADER, epoch.to_bytes(4, "big"))])
         self.log = log
         self.epoch = epoch
         self.end = end
@@ -223,21 +224,16 @@ class Changelog:
         return Anchor(self.log, self.seq, self.end - 1, marker.next_offset, marker.engine, now, self.epoch)
 
     async def _send(self, records: Sequence[tuple[bytes, bytes | None]]) -> int:
-        builder = self._producer.create_batch()
+        batch: Any = RecordBatch(MAX_BATCH_BYTES)
         now = int(time.time() * 1000)
-        headers = self._headers
-        append = builder.append
         for key, value in records:
-            if append(timestamp=now, key=key, value=value, headers=headers) is None:
+            if not batch.add(now, key, value, self._headers):
                 size = sum(len(key) + len(value or b"") for key, value in records)
                 raise ChangelogError(
                     f"{self._topic}-{self.partition}: a step of {len(records)} records and {size} bytes does not fit "
                     f"into one batch of {MAX_BATCH_BYTES} bytes; lower batch.step_bytes"
                 )
-        builder.close()
-        metadata: Any = await (
-            await self._producer.send_batch(builder, self._topic, partition=self.partition)
-        )
+        metadata: Any = await (await self._producer.send_batch(batch, self._topic, partition=self.partition))
         if metadata is None or metadata.offset < 0:
             return -1
         offset: int = metadata.offset

@@ -54,16 +54,25 @@ class Producers:
             await abandon_producer(self._open.pop())
 
     async def _start(self, batch_bytes: int) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(**self._options, enable_idempotence=True, max_batch_size=batch_bytes)
-        join_requests(producer)
         try:
-            await producer.start()
+            producer = await start_producer(self._options, batch_bytes)
         except BaseException:
-            await abandon_producer(producer)
             await self.abandon()
             raise
         self._open.append(producer)
         return producer
+
+
+async def start_producer(options: dict[str, Any], batch_bytes: int) -> AIOKafkaProducer:
+    """An idempotent producer for `RecordBatch`, connected. KafkaError while the brokers cannot be reached."""
+    producer = AIOKafkaProducer(**options, enable_idempotence=True, max_batch_size=batch_bytes)
+    join_requests(producer)
+    try:
+        await producer.start()
+    except BaseException:
+        await abandon_producer(producer)
+        raise
+    return producer
 
 
 async def abandon_producer(producer: AIOKafkaProducer) -> None:

@@ -5,15 +5,16 @@ change remains). Both copies of a user go to the partition that the user hashes 
 the order of a user's changes and of a membership's is kept. Where the topic has as many partitions as the input, that
 is the input's own partition number: the topics are co-partitioned.
 
-Records are packed into batches here (1 µs a record against 10 µs for `send()`) by an idempotent producer of its own, so
-that outputs never queue behind the changelog and a retry never doubles or reorders them.
+Records go in batches (`batches`; `send()` takes 10 µs a record) by an idempotent producer of its own, so that outputs
+never queue behind the changelog and a retry never doubles or reorders them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
@@ -21,7 +22,8 @@ from aiokafka.partitioner import murmur2
 from stream.config import TopicSettings
 from stream.errors import OperatorError
 from stream.ingest import DeadLetter
-from stream.runtime.kafka.changelog import Headers, Pending
+from stream.runtime.kafka.batches import Outgoing, RecordBatch, encode_headers
+from stream.runtime.kafka.changelog import Pending
 from stream.runtime.kafka.together import together
 from stream.runtime.kafka.waypoints import Passing, Waypoint, nobody
 
@@ -31,14 +33,6 @@ MAX_BATCH_BYTES = 900_000
 
 class PublishError(OperatorError):
     """Changes, memberships or dead letters that Kafka did not take."""
-
-
-class Outgoing(NamedTuple):
-    """A record on its way out."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
 
 
 class Publisher:
@@ -60,12 +54,14 @@ class Publisher:
         """Publishes changes of input partitions, in order; returns when all are acknowledged."""
         changes: dict[int, list[Outgoing]] = {}
         members: dict[int, list[Outgoing]] = {}
+        now = int(time.time() * 1000)
         counts = await self._partitions(self._topics.changes), await self._partitions(self._topics.members)
         for partition, pending in by_partition:
             for change in pending:
                 to = [self._place(change.user, partition, count) for count in counts]
-                changes.setdefault(to[0], []).append(Outgoing(change.user, change.value, change.headers))
-                member = Outgoing(change.member, None if change.forget else change.value, change.headers)
+                headers = encode_headers(change.headers)
+                changes.setdefault(to[0], []).append(Outgoing(now, change.user, change.value, headers))
+                member = Outgoing(now, change.member, None if change.forget else change.value, headers)
                 members.setdefault(to[1], []).append(member)
         await together(
             self._tell(topic, to, records)
@@ -76,11 +72,13 @@ class Publisher:
     async def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
         """Publishes records that could not be read: their bytes and key, and why and where from as headers."""
         count = await self._partitions(self._topics.dead_letters)
+        now = int(time.time() * 1000)
         by_partition: dict[int, list[Outgoing]] = {}
         for letter in letters:
             kept = letter.bounded()
             to = letter.coordinates["partition"] % count
-            by_partition.setdefault(to, []).append(Outgoing(kept.key, kept.raw, kept.to_headers()))
+            headers = encode_headers(kept.to_headers())
+            by_partition.setdefault(to, []).append(Outgoing(now, kept.key, kept.raw, headers))
         await together(
             self._send(self._topics.dead_letters, to, records) for to, records in by_partition.items()
         )
@@ -99,22 +97,26 @@ class Publisher:
         return len(await self._producer.partitions_for(topic))
 
     async def _send(self, topic: str, partition: int, records: list[Outgoing]) -> None:
-        producer = self._producer
-        now = int(time.time() * 1000)
-        acknowledgements = []
-        builder: Any = producer.create_batch()
-        for record in records:
-            if (
-                builder.append(timestamp=now, key=record.key, value=record.value, headers=record.headers)
-                is None
-            ):
-                builder.close()
-                acknowledgements.append(await producer.send_batch(builder, topic, partition=partition))
-                builder = producer.create_batch()
-                builder.append(timestamp=now, key=record.key, value=record.value, headers=record.headers)
-        builder.close()
-        acknowledgements.append(await producer.send_batch(builder, topic, partition=partition))
-        for acknowledgement in acknowledgements:
+        for acknowledgement in await send_records(self._producer, topic, partition, records):
             metadata: Any = await acknowledgement
             if metadata is None or metadata.offset < 0:
                 raise PublishError(f"{topic}-{partition}: the broker did not say where changes were written")
+
+
+async def send_records(
+    producer: AIOKafkaProducer, topic: str, partition: int, records: Iterable[Outgoing]
+) -> list[asyncio.Future[Any]]:
+    """Hands records to a producer, in batches: the acknowledgement of each, to wait for."""
+    acknowledgements: list[asyncio.Future[Any]] = []
+    batch = RecordBatch(MAX_BATCH_BYTES)
+
+    async def send() -> None:
+        acknowledgements.append(await producer.send_batch(batch, topic, partition=partition))
+
+    for record in records:
+        if not batch.add(*record):
+            await send()
+            batch = RecordBatch(MAX_BATCH_BYTES)
+            batch.add(*record)
+    await send()
+    return acknowledgements

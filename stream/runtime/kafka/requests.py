@@ -17,9 +17,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import Int16, Int32, String
 
+from stream.runtime.kafka.batches import Encoded
+
 _TEXT = String("utf-8")
 _FIRST = 3
-"""The version from which on requests look as they are joined here. No broker that we speak to knows only older ones."""
+"""The version from which on requests look as they are joined here, and hold batches like ours."""
 
 
 class JoinedProduceRequest(ProduceRequest):
@@ -35,7 +37,7 @@ class JoinedProduceRequest(ProduceRequest):
 
 
 def join_requests(producer: AIOKafkaProducer) -> None:
-    """Makes a producer send its records by such requests."""
+    """Makes a producer send its batches, which must be `RecordBatch`, by such requests."""
     client: Any = producer.client
     send = client.send
 
@@ -53,13 +55,13 @@ def _join(
     transactional_id: str | None,
     required_acks: int,
     timeout: int,
-    topics: list[tuple[str, list[tuple[int, bytes]]]],
+    topics: list[tuple[str, list[tuple[int, Encoded]]]],
 ) -> bytes:
     number = Int32.encode
     pieces = [_TEXT.encode(transactional_id), Int16.encode(required_acks), number(timeout)]
     pieces.append(number(len(topics)))
     for topic, partitions in topics:
         pieces += _TEXT.encode(topic), number(len(partitions))
-        for partition, batch in partitions:
-            pieces += number(partition), number(len(batch)), batch
+        for partition, (front, rest) in partitions:
+            pieces += number(partition), number(len(front) + len(rest)), front, rest
     return b"".join(pieces)

@@ -21,7 +21,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from itertools import chain, repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -33,9 +33,10 @@ from stream.events import CLOCK_ADVANCED
 from stream.ingest import DeadLetter, Ingest, load_mapping
 from stream.metrics import Metrics
 from stream.replay.partitioner import partition_of
+from stream.runtime.kafka.batches import Outgoing, encode_headers
 from stream.runtime.kafka.connection import aiokafka_options
-from stream.runtime.kafka.producers import abandon_producer
-from stream.runtime.kafka.publish import MAX_BATCH_BYTES, Publisher, PublishError
+from stream.runtime.kafka.producers import abandon_producer, start_producer
+from stream.runtime.kafka.publish import MAX_BATCH_BYTES, Publisher, PublishError, send_records
 from stream.runtime.kafka.raw import Fetched, RawRecord, SeenEnd
 
 log = logging.getLogger(__name__)
@@ -46,15 +47,6 @@ _PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0)
 """Seconds between tries while Kafka does not take events."""
 _DRAIN_SECONDS = 15.0
 _GAUGE_SECONDS = 1.0
-
-
-class _Row(NamedTuple):
-    """A record for the events topic."""
-
-    timestamp: int
-    key: bytes | None
-    value: bytes
-    headers: list[tuple[str, bytes]]
 
 
 class _Done:
@@ -100,7 +92,7 @@ class SourceStage:
     async def start(self) -> None:
         """Connects the producer and looks at the topics; OperatorError if something is missing."""
         try:
-            self._producer = await self._connect()
+            self._producer = await start_producer(self._options, MAX_BATCH_BYTES)
         except KafkaError as error:
             where = self._settings.kafka.brokers
             raise OperatorError(f"Kafka at {where} cannot be reached: {error}") from error
@@ -174,7 +166,7 @@ class SourceStage:
         self._taking += 1
         self._idle.clear()
         try:
-            rows: dict[int, list[_Row]] = {}
+            rows: dict[int, list[Outgoing]] = {}
             letters: list[DeadLetter] = []
             taken = fruitful = 0
             newest: int | None = None
@@ -206,7 +198,7 @@ class SourceStage:
         topic: str,
         partition: int,
         records: Iterable[RawRecord],
-        rows: dict[int, list[_Row]],
+        rows: dict[int, list[Outgoing]],
         letters: list[DeadLetter],
     ) -> int:
         """Adds what records become. Returns how many became events."""
@@ -229,20 +221,22 @@ class SourceStage:
                 )
                 continue
             fruitful += bool(made)
-            headers = [
-                ("source_topic", topic.encode()),
-                ("source_partition", b"%d" % partition),
-                ("source_offset", b"%d" % record.offset),
-                ("source_timestamp", b"%d" % record.timestamp),
-            ]
+            headers = encode_headers(
+                [
+                    ("source_topic", topic.encode()),
+                    ("source_partition", b"%d" % partition),
+                    ("source_offset", b"%d" % record.offset),
+                    ("source_timestamp", b"%d" % record.timestamp),
+                ]
+            )
             for event, value in made:
                 if event.type == CLOCK_ADVANCED:  # it speaks of the source, not of a user
                     for every in range(self._partitions):
-                        rows.setdefault(every, []).append(_Row(record.timestamp, None, value, headers))
+                        rows.setdefault(every, []).append(Outgoing(record.timestamp, None, value, headers))
                 else:
                     key = event.user.encode("utf-8", "replace")
                     to = partition_of(key, self._partitions)
-                    rows.setdefault(to, []).append(_Row(record.timestamp, key, value, headers))
+                    rows.setdefault(to, []).append(Outgoing(record.timestamp, key, value, headers))
         return fruitful
 
     async def _tell(self) -> None:
@@ -266,13 +260,13 @@ class SourceStage:
                 waits = max(0.0, now - since / 1000) if lag else 0.0
                 self._metrics.source_lag_seconds.labels(*tp).set(waits)
 
-    async def _deliver(self, rows: Mapping[int, list[_Row]], letters: list[DeadLetter]) -> bool:
+    async def _deliver(self, rows: Mapping[int, list[Outgoing]], letters: list[DeadLetter]) -> bool:
         """Until Kafka has acknowledged all, or the stage is paused. What arrived of a failed try comes twice."""
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             producer = self._producer
             try:
                 if producer is None:
-                    producer = self._producer = await self._connect()
+                    producer = self._producer = await start_producer(self._options, MAX_BATCH_BYTES)
                 if letters:
                     await Publisher(producer, self._settings.topics, self._partitions).dead_letters(letters)
                 await asyncio.gather(*(self._send(producer, to, each) for to, each in rows.items()))
@@ -288,29 +282,7 @@ class SourceStage:
                 break
         return False
 
-    async def _send(self, producer: AIOKafkaProducer, partition: int, rows: list[_Row]) -> None:
+    async def _send(self, producer: AIOKafkaProducer, partition: int, rows: list[Outgoing]) -> None:
         topic = self._settings.topics.events
-        acknowledgements = []
-        builder: Any = producer.create_batch()
-        for row in rows:
-            if (
-                builder.append(timestamp=row.timestamp, key=row.key, value=row.value, headers=row.headers)
-                is None
-            ):
-                builder.close()
-                acknowledgements.append(await producer.send_batch(builder, topic, partition=partition))
-                builder = producer.create_batch()
-                builder.append(timestamp=row.timestamp, key=row.key, value=row.value, headers=row.headers)
-        builder.close()
-        acknowledgements.append(await producer.send_batch(builder, topic, partition=partition))
-        for acknowledgement in acknowledgements:
+        for acknowledgement in await send_records(producer, topic, partition, rows):
             await acknowledgement
-
-    async def _connect(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(**self._options, enable_idempotence=True, max_batch_size=MAX_BATCH_BYTES)
-        try:
-            await producer.start()
-        except BaseException:
-            await abandon_producer(producer)
-            raise
-        return producer
