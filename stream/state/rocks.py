@@ -44,6 +44,7 @@ _LOAD_BUFFER = 8 << 20
 _LOAD_BUFFERS = 6
 _LOAD_FILES = 20
 """Flushed memtables that are compacted at once while loading: each costs reads until then, and there are none."""
+_WORK = ("mem-table-flush-pending", "num-running-flushes", "compaction-pending", "num-running-compactions")
 _MACHINE = (
     "No space left",
     "Permission denied",
@@ -129,6 +130,10 @@ class RocksStore:
             or bool(ask("rocksdb.is-write-stopped"))
             or bool(ask("rocksdb.actual-delayed-write-rate"))
         )
+
+    def is_working(self) -> bool:
+        """RocksDB flushes or compacts in its own threads, or is about to."""
+        return any(self._db.property_int_value(f"rocksdb.{work}") for work in _WORK)
 
     def end_loading(self) -> None:
         if self._loading:

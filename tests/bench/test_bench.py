@@ -61,6 +61,14 @@ def test_the_engine_does_the_same_in_every_run_and_its_stages_add_up() -> None:
         assert sum(each.stages.values()) == pytest.approx(1e6 / each.per_cpu_second, rel=0.5)
 
 
+def test_the_stages_of_growth_add_up_with_those_of_rocksdb() -> None:
+    report = run_bench(["growth"], events=800, repeat=1, users=300)
+    grown = next(each for each in report.measurements if each.name == "engine, 300 users")
+    assert set(grown.stages) >= {"read profiles", "write profiles", "RocksDB's threads"}
+    assert all(cost > 0 for cost in grown.stages.values())
+    assert sum(grown.stages.values()) == pytest.approx(1e6 / grown.per_cpu_second, rel=0.01)
+
+
 def test_what_is_measured_of_the_segment_preset_is_the_shop() -> None:
     """Calls that the mapping refused or read by its slow way would be measured as something else."""
     lines = simulated_log(800)

@@ -120,6 +120,24 @@ def test_many_files_left_by_loading_do_not_stop_what_is_written_next(
     store.close()
 
 
+def test_a_store_tells_when_its_own_threads_work(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path / "0")
+    assert not store.is_working()
+    profiles = {f"{number}": random.randbytes(2_000) for number in range(5_000)}
+
+    def is_seen_working() -> bool:
+        store.write(profiles, b"m")
+        store.flush()
+        return store.is_working()
+
+    assert any(is_seen_working() for _ in range(20))
+    give_up = time.monotonic() + 60
+    while store.is_working() and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert not store.is_working()
+    store.close()
+
+
 def test_wiping_forgets_everything(store: Store) -> None:
     store.write({"ann": b"1"}, b"m1")
     store.wipe()
