@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from kafka import KafkaAdminClient
 
 from stream.errors import OperatorError
+from stream.runtime.kafka.batches import encode_headers
 from stream.runtime.kafka.changelog import (
     MAX_BATCH_BYTES,
     Changelog,
@@ -32,7 +33,7 @@ from stream.runtime.kafka.waypoints import Waypoint
 from stream.state import MemoryStore
 from tests.kafka.broker import Broker
 
-PENDING = [Pending(b"ann", b"{}", [("ce_id", b"1")], b'["s","ann",null]')]
+PENDING = [Pending(b"ann", b"{}", encode_headers([("ce_id", b"1")]), b'["s","ann",null]')]
 
 
 @dataclass

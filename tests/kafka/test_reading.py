@@ -25,7 +25,7 @@ from stream.runtime.kafka.raw import RawRecord
 from stream.runtime.kafka.reading import ContradictionError, Reading
 from stream.state import MemoryStore
 
-PENDING = [Pending(b"ann", b"{}", [], b"[]")]
+PENDING = [Pending(b"ann", b"{}", b"\0", b"[]")]
 
 
 @dataclass

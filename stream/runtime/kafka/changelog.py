@@ -43,8 +43,6 @@ _FORMAT = b"\x01"
 MAX_BATCH_BYTES = (8 << 20) - (16 << 10)
 """The largest RecordBatch: `max.message.bytes` of the topic less room for the batch's own header."""
 
-Headers = list[tuple[str, bytes]]
-
 
 class ChangelogError(OperatorError):
     """The changelog cannot be written or read as it must be."""
@@ -64,7 +62,8 @@ class Pending(msgspec.Struct, array_like=True, gc=False):
     user: bytes
     """Key in the changes topic."""
     value: bytes
-    headers: Headers
+    headers: bytes
+    """As they stand in a record."""
     member: bytes
     """Key in the members topic."""
     forget: bool = False

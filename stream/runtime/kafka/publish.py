@@ -59,9 +59,8 @@ class Publisher:
         for partition, pending in by_partition:
             for change in pending:
                 to = [self._place(change.user, partition, count) for count in counts]
-                headers = encode_headers(change.headers)
-                changes.setdefault(to[0], []).append(Outgoing(now, change.user, change.value, headers))
-                member = Outgoing(now, change.member, None if change.forget else change.value, headers)
+                changes.setdefault(to[0], []).append(Outgoing(now, change.user, change.value, change.headers))
+                member = Outgoing(now, change.member, None if change.forget else change.value, change.headers)
                 members.setdefault(to[1], []).append(member)
         await together(
             self._tell(topic, to, records)

@@ -32,6 +32,7 @@ from stream.errors import OperatorError
 from stream.events import Event
 from stream.ingest import DeadLetter, Ingest
 from stream.metrics import Metrics
+from stream.runtime.kafka.batches import encode_headers
 from stream.runtime.kafka.changelog import OutcomeUnknownError, Pending
 from stream.runtime.kafka.commit import Committer
 from stream.runtime.kafka.journal import name_user
@@ -326,8 +327,9 @@ class Rounds:
                 trigger = records[bisect_left(records, change.offset, key=_OFFSET)]
                 draft.triggered.append(trigger.timestamp)
                 headers.append(("segstream_offset", b"%d" % change.offset))
+            written = encode_headers(headers)
             pending.append(
-                Pending(change.user.encode(), change.value, headers, change.member_key, change.forget)
+                Pending(change.user.encode(), change.value, written, change.member_key, change.forget)
             )
             draft.changes[change.segment, change.type, change.cause] += 1
             for reason in change.suppressed_by:
