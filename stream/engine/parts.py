@@ -59,13 +59,25 @@ class Parts:
 
     def pack(self, data: BytesWriter, words: BytesWriter) -> None:
         """Writes all values, and where each of them ends."""
-        for number, value in enumerate(self._open):
-            if value is not None:
+        raw, words_at, last = self._raw, self._words, self._words + WORD * self._packed
+        start = i64(read_i32_le(raw, words_at))
+        kept = start  # from here to `start` lie values that are still to be copied
+        place: i64 = len(data)
+        for value in self._open:
+            end = start
+            if words_at < last:
+                words_at += WORD
+                end = i64(read_i32_le(raw, words_at))
+            if value is None:
+                place += end - start
+            else:
+                if kept < start:
+                    data.write(raw[kept:start])
+                kept = end
                 encoded: bytes = _encode(value.packed() if isinstance(value, Table) else value)
                 data.write(encoded)
-            elif number < self._packed:
-                word = self._words + WORD * number
-                start, end = read_i32_le(self._raw, word), read_i32_le(self._raw, word + WORD)
-                if start < end:
-                    data.write(self._raw[start:end])
-            write_i32_le(words, i32(len(data)))
+                place = len(data)
+            write_i32_le(words, i32(place))
+            start = end
+        if kept < start:
+            data.write(raw[kept:start])
