@@ -40,15 +40,18 @@ class Parts:
 
     def get(self, number: int) -> Any:
         """A value, which the caller may change, None where there is none. A table comes as what was packed of it."""
-        if number >= len(self._open):
-            return None
-        found = self._open[number]
-        if found is None and number < self._packed:
-            word = self._words + WORD * number
-            start, end = read_i32_le(self._raw, word), read_i32_le(self._raw, word + WORD)
-            if start < end:
-                found = self._open[number] = _decode(self._raw[start:end])
-        return found
+        values = self._open
+        if number < len(values):
+            found = values[number]
+            if found is not None:
+                return found
+            if number < self._packed:
+                word = self._words + WORD * number
+                start, end = read_i32_le(self._raw, word), read_i32_le(self._raw, word + WORD)
+                if start < end:
+                    found = values[number] = _decode(self._raw[start:end])
+                    return found
+        return None
 
     def put(self, number: int, value: Any) -> None:
         """Sets a value."""
@@ -59,15 +62,15 @@ class Parts:
 
     def pack(self, data: BytesWriter, words: BytesWriter) -> None:
         """Writes all values, and where each of them ends."""
-        raw, words_at, last = self._raw, self._words, self._words + WORD * self._packed
-        start = i64(read_i32_le(raw, words_at))
-        kept = start  # from here to `start` lie values that are still to be copied
-        place: i64 = len(data)
+        raw, word, last = self._raw, self._words, self._words + WORD * self._packed
+        start: i32 = read_i32_le(raw, word)
+        end: i32 = start
+        kept: i32 = start  # from here to `start` lie values that are still to be copied
+        place: i32 = len(data)
         for value in self._open:
-            end = start
-            if words_at < last:
-                words_at += WORD
-                end = i64(read_i32_le(raw, words_at))
+            if word < last:
+                word += WORD
+                end = read_i32_le(raw, word)
             if value is None:
                 place += end - start
             else:
@@ -77,7 +80,7 @@ class Parts:
                 encoded: bytes = _encode(value.packed() if isinstance(value, Table) else value)
                 data.write(encoded)
                 place = len(data)
-            write_i32_le(words, i32(place))
+            write_i32_le(words, place)
             start = end
         if kept < start:
             data.write(raw[kept:start])

@@ -27,7 +27,6 @@ from librt.strings import (
     write_i64_be,
     write_i64_le,
 )
-from mypy_extensions import i32
 
 from stream.engine.parts import WORD, Parts
 from stream.engine.tables import Table
@@ -224,11 +223,11 @@ class Profile:
         write_i64_le(data, self.clock)
         write_i64_le(data, self.newest)
         data.write(self.recent_ids)
-        write_i32_le(words, i32(len(data)))
+        write_i32_le(words, len(data))
         units.pack(data, words)
         others.pack(data, words)
-        write_i32_le(words, i32(len(units)))
-        write_i32_le(words, i32(len(others)))
+        write_i32_le(words, len(units))
+        write_i32_le(words, len(others))
         data.write(words.getvalue())
         raw = data.getvalue()
         self.size = len(raw)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from librt.strings import BytesWriter, read_i32_le, read_i64_le, write_i32_le, write_i64_le
-from mypy_extensions import i32, i64
 
 _HEAD: Final = 12
 
@@ -29,7 +28,7 @@ def _pack(time: int, event_id: str) -> bytes:
     encoded = event_id.encode("utf-8", "surrogatepass")
     writer = BytesWriter()
     write_i64_le(writer, time)
-    write_i32_le(writer, i32(len(encoded)))
+    write_i32_le(writer, len(encoded))
     writer.write(encoded)
     return writer.getvalue()
 
@@ -41,11 +40,11 @@ def put_recent(recent: bytes, time: int, event_id: str, most: int) -> bytes:
     """The newest `most` of the events and another."""
     if _last.event_id is not event_id or _last.time != time:
         _last.time, _last.event_id, _last.packed = time, event_id, _pack(time, event_id)
-    size: i64 = len(recent)
-    number, at, last, second = 0, i64(0), i64(0), i64(0)
+    size = len(recent)
+    number = at = last = second = 0
     while at < size:
         last = at
-        at += _HEAD + i64(read_i32_le(recent, at + 8))
+        at += _HEAD + read_i32_le(recent, at + 8)
         number += 1
         if number == 1:
             second = at
@@ -58,9 +57,9 @@ def put_recent(recent: bytes, time: int, event_id: str, most: int) -> bytes:
 def events_of(recent: bytes) -> list[tuple[int, str]]:
     """(time, id) of the events, oldest first."""
     found: list[tuple[int, str]] = []
-    at, size = i64(0), i64(len(recent))
+    at, size = 0, len(recent)
     while at < size:
-        end = at + _HEAD + i64(read_i32_le(recent, at + 8))
+        end = at + _HEAD + read_i32_le(recent, at + 8)
         event_id = recent[at + _HEAD : end].decode("utf-8", "surrogatepass")
         found.append((int(read_i64_le(recent, at)), event_id))
         at = end

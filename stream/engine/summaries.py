@@ -89,7 +89,7 @@ class Bundle:
     def add(self, profile: Profile, event: Event, time: int, event_id: str, role: int) -> None:
         """Adds an event that matched the selector of all members. `role` says as what, where it can be several."""
         if self.keys_of is None:
-            states = profile.states_of(self.number)
+            states: list[Any] | None = profile.units.get(self.number)
             if states is None:
                 states = [None] * len(self.members)
                 profile.units.put(self.number, states)
@@ -176,7 +176,7 @@ class Summary:
     def state(self, profile: Profile, key: str | None) -> Any:
         """The state of the user, or of a key; None if nothing was added."""
         if not self.is_split:
-            states = profile.states_of(self.unit)
+            states: list[Any] | None = profile.units.get(self.unit)
             return None if states is None else states[self.place]
         if key is None:
             return None
