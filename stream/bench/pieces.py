@@ -210,10 +210,12 @@ def _grown(plan: Plan, lines: Sequence[bytes], some: list[bytes], marker: bytes,
                 event.user = f"user-{random.randrange(count):07d}"
                 event.time = event.record_time = partition.watermark  # all live, nothing due
             decoding += time.thread_time() - began
-            step = engine.step(partition, events, start + len(batch))
-            store.write(step.profiles, step.marker)
-            partition.settle(step)
-            changes += len(step.changes)
+            while events:  # profiles of this size fill a step before the batch is at its end
+                step = engine.step(partition, events, start + len(batch))
+                store.write(step.profiles, step.marker)
+                partition.settle(step)
+                changes += len(step.changes)
+                events = events[step.consumed :]
         seconds, own = time.perf_counter() - wall, time.thread_time() - own
         _settle(store)
         used = time.process_time() - cpu

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from stream.bench.pieces import AGGREGATES
 from stream.bench.processes import MeasuredProcess
 from stream.bench.report import Measurement, Sample
 from stream.bench.run import simulated_log
+from stream.engine import Engine
 from stream.errors import OperatorError
 from stream.ingest import Ingest, load_mapping
 
@@ -67,6 +69,16 @@ def test_the_stages_of_growth_add_up_with_those_of_rocksdb() -> None:
     assert set(grown.stages) >= {"read profiles", "write profiles", "RocksDB's threads"}
     assert all(cost > 0 for cost in grown.stages.values())
     assert sum(grown.stages.values()) == pytest.approx(1e6 / grown.per_cpu_second, rel=0.01)
+
+
+def test_growth_applies_every_event_however_soon_a_step_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def changes() -> int:
+        report = run_bench(["growth"], events=800, repeat=1, users=300)
+        return report.measurements[-1].samples[0].changes
+
+    whole = changes()
+    monkeypatch.setattr("stream.bench.pieces.Engine", partial(Engine, step_bytes=50_000))
+    assert changes() == whole > 0
 
 
 def test_what_is_measured_of_the_segment_preset_is_the_shop() -> None:
