@@ -72,29 +72,30 @@ def first_after(times: bytes, instant: i64) -> i64:
     return first_from(times, instant + 1)
 
 
-class _One:
+class _Memo:
     """The last integer that was put: an event's time goes into several windows."""
 
-    __slots__ = ("integer", "packed")
+    __slots__ = ("one",)
 
     def __init__(self) -> None:
-        self.integer = 0
-        self.packed = bytes(8)
+        self.one: tuple[int, bytes] = (0, bytes(8))
+        """It and what it is packed: one value, so that a thread finds both or none."""
 
 
-_last: Final = _One()
+_memo: Final = _Memo()
 
 
 def put_at(packed: bytes, place: i64, integer: int) -> bytes:
     """All of them, and another at a place."""
-    if _last.integer != integer:
+    one = _memo.one
+    if one[0] != integer:
         writer = BytesWriter()
         write_i64_le(writer, integer)
-        _last.integer, _last.packed = integer, writer.getvalue()
+        one = _memo.one = (integer, writer.getvalue())
     at = place << 3
     if at == len(packed):
-        return packed + _last.packed
-    return packed[:at] + _last.packed + packed[at:]
+        return packed + one[1]
+    return packed[:at] + one[1] + packed[at:]
 
 
 def cut_before(packed: bytes, place: i64) -> bytes:

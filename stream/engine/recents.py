@@ -13,17 +13,6 @@ from librt.strings import BytesWriter, read_i32_le, read_i64_le, write_i32_le, w
 _HEAD: Final = 12
 
 
-class _Entry:
-    """The last event that was packed: it goes to several selectors and keys."""
-
-    __slots__ = ("event_id", "packed", "time")
-
-    def __init__(self) -> None:
-        self.time = 0
-        self.event_id = ""
-        self.packed = _pack(0, "")
-
-
 def _pack(time: int, event_id: str) -> bytes:
     encoded = event_id.encode("utf-8", "surrogatepass")
     writer = BytesWriter()
@@ -33,13 +22,24 @@ def _pack(time: int, event_id: str) -> bytes:
     return writer.getvalue()
 
 
-_last: Final = _Entry()
+class _Memo:
+    """The last event that was packed: it goes to several selectors and keys."""
+
+    __slots__ = ("event",)
+
+    def __init__(self) -> None:
+        self.event: tuple[str, int, bytes] = ("", 0, _pack(0, ""))
+        """Id, time and what they are packed: one value, so that a thread finds all of it or none."""
+
+
+_memo: Final = _Memo()
 
 
 def put_recent(recent: bytes, time: int, event_id: str, most: int) -> bytes:
     """The newest `most` of the events and another."""
-    if _last.event_id is not event_id or _last.time != time:
-        _last.time, _last.event_id, _last.packed = time, event_id, _pack(time, event_id)
+    event = _memo.event
+    if event[0] is not event_id or event[1] != time:
+        event = _memo.event = (event_id, time, _pack(time, event_id))
     size = len(recent)
     number = at = last = second = 0
     while at < size:
@@ -50,8 +50,8 @@ def put_recent(recent: bytes, time: int, event_id: str, most: int) -> bytes:
             second = at
     if number and time <= read_i64_le(recent, last):
         events = sorted([*events_of(recent), (time, event_id)])
-        return b"".join([_pack(*event) for event in events[-most:]])
-    return (recent[second:] if number == most else recent) + _last.packed
+        return b"".join([_pack(*each) for each in events[-most:]])
+    return (recent[second:] if number == most else recent) + event[2]
 
 
 def events_of(recent: bytes) -> list[tuple[int, str]]:
