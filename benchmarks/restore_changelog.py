@@ -29,6 +29,7 @@ from stream.engine import Engine, compile_plan
 from stream.ingest import Ingest
 from stream.runtime.embedded import EmbeddedRuntime
 from stream.runtime.kafka.changelog import MAX_BATCH_BYTES, Changelog, Marker, encode
+from stream.runtime.kafka.producers import start_producer
 from stream.runtime.kafka.restore import Restored, Restorer, open_rocks
 from stream.state import MemoryStore
 from stream.state.rocks import Memory
@@ -117,10 +118,7 @@ async def run(
 ) -> dict[str, dict[str, float]]:
     carts = Carts(events)
     create(brokers, topic, partitions)
-    producer = AIOKafkaProducer(
-        bootstrap_servers=brokers, enable_idempotence=True, max_batch_size=MAX_BATCH_BYTES
-    )
-    await producer.start()
+    producer = await start_producer({"bootstrap_servers": brokers}, MAX_BATCH_BYTES)
     try:
         await producer.partitions_for(topic)
         for partition in range(partitions):

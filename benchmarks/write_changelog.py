@@ -12,19 +12,17 @@ import os
 import sys
 import time
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.runtime.kafka.changelog import MAX_BATCH_BYTES, Changelog, Marker
+from stream.runtime.kafka.producers import start_producer
 
 STEP = 2_000
 
 
 async def write(brokers: str, topic: str, records: int) -> tuple[float, float]:
     profiles = [(f"user-{number:07d}", os.urandom(300)) for number in range(STEP)]
-    producer = AIOKafkaProducer(
-        bootstrap_servers=brokers, enable_idempotence=True, max_batch_size=MAX_BATCH_BYTES
-    )
-    await producer.start()
+    producer = await start_producer({"bootstrap_servers": brokers}, MAX_BATCH_BYTES)
     try:
         await producer.partitions_for(topic)
         end = await end_of(brokers, topic)
